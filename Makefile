@@ -1,0 +1,63 @@
+# Everything runs in .venv, which is made from envs/lock.txt. Needs make, python3 >= 3.11 and python3-venv.
+#   make study                              the pocket study, from raw text to results/pocket/report.html
+#   make study STUDY=studies/olmoe.yaml     another study; CORES=4 for fewer cores, ARGS="-n" for snakemake's options
+#   make test                               style, lint and all tests
+
+PYTHON ?= python3
+STUDY ?=
+CORES ?= all
+ARGS ?=
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+INSTALLING := .venv/.installing
+RUN := $(BIN)/python workflow_scripts/run_study.py $(if $(STUDY),--study $(STUDY)) --cores $(CORES)
+EXTRA := $(if $(ARGS),-- $(ARGS))
+
+export PYTHONPATH := $(CURDIR)/lib
+
+.DEFAULT_GOAL := help
+.PHONY: help install study smoke report test lint format bench
+
+help:  ## list these commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+install: $(INSTALLED)  ## make .venv from the lock
+
+study: $(INSTALLED)  ## run the study and write its HTML report
+	@$(RUN) $(EXTRA)
+
+smoke: $(INSTALLED)  ## the smallest study that passes every stage
+	@$(BIN)/python workflow_scripts/run_study.py --study studies/smoke.yaml --cores $(CORES) $(EXTRA)
+
+report: $(INSTALLED)  ## write the HTML report of finished results again
+	@$(RUN) --report-only $(EXTRA)
+
+test: lint  ## style, lint and all tests
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest -q tests
+
+lint: $(INSTALLED)  ## style of the Python and Snakemake files
+	@$(BIN)/ruff format --check --quiet . || { echo "switchyard: error: files are not formatted; run make format" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/snakefmt --check --quiet Snakefile rules || { echo "switchyard: error: rules are not formatted; run make format" >&2; exit 1; }
+	@$(BIN)/python -m snakemake --lint --quiet $(if $(STUDY),--configfile $(STUDY))
+
+format: $(INSTALLED)  ## format the Python and Snakemake files
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/snakefmt --quiet Snakefile rules
+
+bench: $(INSTALLED)  ## benchmarks that print ratios
+	@for script in bench/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+
+# An installation that was cut short leaves .installing behind, and is begun again from an empty folder.
+$(INSTALLED): envs/lock.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "switchyard: error: python3 >= 3.11 is needed, found: $$($(PYTHON) --version 2>&1 | head -n 1); install it, or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "switchyard: error: $(PYTHON) has no venv module; install it: apt install python3-venv" >&2; exit 2; }
+	@if [ -e $(INSTALLING) ]; then echo "switchyard: .venv is half installed; beginning again"; rm -rf .venv; fi
+	@mkdir -p .venv && touch $(INSTALLING)
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check --requirement envs/lock.txt
+	@rm $(INSTALLING) && touch $(INSTALLED)

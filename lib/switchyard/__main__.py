@@ -1,0 +1,69 @@
+"""Command line: `python -m switchyard <verb> --help`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from switchyard.errors import InputError
+from switchyard.files import atomic, read_json, write_text
+
+
+def describe(arguments: argparse.Namespace) -> None:
+    """Print the structure of a model folder as JSON."""
+    import json
+
+    from switchyard.models.blocks import describe as describe_config
+    from switchyard.models.load import load_config
+
+    print(json.dumps(describe_config(load_config(arguments.model)), indent=2))
+
+
+def ship_models(arguments: argparse.Namespace) -> None:
+    """Copy trained pocket models of a study into the resources, with their cards."""
+    from switchyard.models.card import model_card
+
+    corpus = read_json(arguments.study / "prepare" / "corpus.json")
+    for assessment in sorted((arguments.study / "evaluate" / "models").glob("*.json")):
+        folder = arguments.study / "prepare" / "models" / assessment.stem
+        card = model_card(
+            assessment.stem,
+            training=read_json(folder / "training.json"),
+            structure=read_json(folder / "structure.json"),
+            assessment=read_json(assessment),
+            corpus=corpus,
+        )
+        with atomic(arguments.to / assessment.stem) as partial:
+            shutil.copytree(folder, partial, ignore=shutil.ignore_patterns("structure.json"))
+            write_text(partial / "README.md", card)
+
+
+def parser() -> argparse.ArgumentParser:
+    """All verbs with their options."""
+    top = argparse.ArgumentParser(prog="switchyard", description=__doc__)
+    verbs = top.add_subparsers(required=True, metavar="verb")
+    verb = verbs.add_parser("describe", help=describe.__doc__, description=describe.__doc__)
+    verb.add_argument("model", type=Path, help="a Hugging Face model folder")
+    verb.set_defaults(run=describe)
+    verb = verbs.add_parser("ship-models", help=ship_models.__doc__, description=ship_models.__doc__)
+    verb.add_argument("--from", dest="study", type=Path, required=True, help="results folder of the study")
+    verb.add_argument("--to", type=Path, default=Path("resources"), help="folder that models are shipped in")
+    verb.set_defaults(run=ship_models)
+    return top
+
+
+def main() -> int:
+    """Run a verb; an `InputError` is one line on stderr and exit status 2."""
+    arguments = parser().parse_args()
+    try:
+        arguments.run(arguments)
+    except InputError as error:
+        print(f"switchyard: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

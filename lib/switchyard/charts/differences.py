@@ -1,0 +1,47 @@
+"""The comparison that counts: loss of every configuration against the trained top-k, paired by sample."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from switchyard.charts import axes, style
+from switchyard.charts.tables import Tables
+
+
+def paired_differences(tables: Tables) -> alt.TopLevelMixin:
+    """Mean difference of loss per token with its 95 % interval, one row per configuration, one view per dataset."""
+    rows = tables.differences[tables.differences["config_name"] != tables.trained]
+    frame = style.styled(tables, rows)
+    order = list(style.configurations(tables)["label"])
+    views = [
+        _view(frame[frame["dataset"] == dataset], order, first=place == 0).properties(
+            width=230, title=style.small_title(style.dataset_title(dataset))
+        )
+        for place, dataset in enumerate(tables.datasets)
+    ]
+    title = alt.TitleParams(
+        f"Loss against trained top-{tables.trained_top_k}, paired by sample",
+        subtitle="nats per token with 95 % interval; right of the dashed line is worse; each dataset its own axis",
+    )
+    return style.dress(alt.hconcat(*views, spacing=18, title=title))
+
+
+def _view(frame: pd.DataFrame, order: list[str], *, first: bool) -> alt.LayerChart:
+    low, high = min(0.0, frame["loss_difference_low"].min()), max(0.0, frame["loss_difference_high"].max())
+    margin = axes.MARGIN * max(high - low, 1e-6)
+    scale = alt.Scale(domain=[low - margin, high + margin], nice=False)
+    axis = alt.Axis(title="difference of loss (nats per token)", format="+.2~f", tickCount=5)
+    shown = [label for label in order if label in set(frame["label"])]
+    y = alt.Y("label:N", sort=shown, axis=alt.Axis(title=None, labels=first, ticks=False, labelLimit=220))
+    base = alt.Chart(frame)
+    zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(strokeDash=[5, 3], color=style.QUIET)
+    bars = base.mark_rule(strokeWidth=1.8).encode(
+        x=alt.X("loss_difference_low:Q", scale=scale, axis=axis), x2="loss_difference_high:Q", y=y, stroke=alt.Stroke("edge:N", scale=None)
+    )
+    tips = style.tooltips(
+        ("loss_difference", "difference", "+.4f"), ("loss_difference_low", "from", "+.4f"), ("loss_difference_high", "to", "+.4f")
+    )
+    dots = style.points(base, x=alt.X("loss_difference:Q", scale=scale, axis=axis), y=y, tooltip=tips)
+    layered = alt.layer(zero.encode(x=alt.X("zero:Q", scale=scale, axis=axis)), bars, dots.encode(opacity=alt.value(1)))
+    return layered.properties(height=17 * max(len(shown), 1))

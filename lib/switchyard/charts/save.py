@@ -1,0 +1,63 @@
+"""A chart as SVG, 300-dpi PNG and self-contained HTML, each carrying the run stamp, the same bytes every time."""
+
+from __future__ import annotations
+
+import html
+import struct
+import zlib
+from pathlib import Path
+
+import altair as alt
+import orjson
+import vl_convert
+
+from switchyard.files import atomic
+
+DPI = 300
+CSS_PER_INCH = 96
+POINTS_PER_INCH = 72
+"""vl-convert takes a pixel of the chart for a point; scaled by 72/96 it is a pixel of CSS, as in SVG and HTML."""
+
+ACTIONS = {"actions": {"export": True, "source": True, "compiled": False, "editor": False}}
+"""What the menu of the interactive figure offers: nothing that goes to the network."""
+
+
+def save(chart: alt.TopLevelMixin, folder: str | Path, name: str, stamp: dict | None = None) -> list[Path]:
+    """Write `folder/name.svg`, `.png` and `.html`; return their paths.
+
+    `stamp` (JSON) goes into the SVG's metadata, a text chunk of the PNG and a data block of the HTML. The HTML holds
+    its JavaScript and works offline.
+    """
+    spec = chart.to_dict()
+    note = orjson.dumps(stamp or {}, option=orjson.OPT_SORT_KEYS).decode()
+    contents = {
+        "svg": _svg(vl_convert.vegalite_to_svg(spec), note).encode(),
+        "png": _png(vl_convert.vegalite_to_png(spec, scale=POINTS_PER_INCH / CSS_PER_INCH, ppi=DPI), note),
+        "html": _html(chart, name, note).encode(),
+    }
+    paths = []
+    for suffix, content in contents.items():
+        paths.append(Path(folder) / f"{name}.{suffix}")
+        with atomic(paths[-1]) as partial:
+            partial.write_bytes(content)
+    return paths
+
+
+def _svg(drawing: str, note: str) -> str:
+    head, rest = drawing.split(">", 1)
+    return f'{head}><metadata id="switchyard">{html.escape(note, quote=False)}</metadata>{rest}'
+
+
+def _png(image: bytes, note: str) -> bytes:
+    """The image with an iTXt chunk (PNG specification, 11.3.4.5) right after its header."""
+    header = 8 + 25
+    body = b"iTXt" + b"switchyard\0\0\0\0\0" + note.encode()
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return image[:header] + chunk + image[header:]
+
+
+def _html(chart: alt.TopLevelMixin, name: str, note: str) -> str:
+    page = chart.to_html(inline=True, embed_options=ACTIONS)
+    data = note.replace("</", "<\\/")
+    block = f'<title>{html.escape(name)}</title>\n  <script type="application/json" id="switchyard">{data}</script>\n'
+    return page.replace("<head>", f"<head>\n  {block}", 1).replace("<html>", '<html lang="en">', 1)

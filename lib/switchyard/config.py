@@ -1,0 +1,216 @@
+"""The study's configuration: what a file may say, checked before anything runs.
+
+A study is `config.yaml` with a study file merged over it: maps merge, lists replace, and a null drops the entry
+of a name-keyed map. Every complaint is one line that names the field, what is wrong, and what would be right.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from switchyard.errors import InputError
+
+_NUMBER = re.compile(r"[-+]?[0-9]*\.?[0-9]+(e[-+]?[0-9]+)?", re.IGNORECASE)
+
+RESERVED_DATASETS = ("calibration", "validation")
+"""Names of the prepared texts that the calibration makes for itself."""
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML that refuses a repeated key instead of letting the last one win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+            if key in seen:
+                raise InputError(
+                    f"{self.name}: key {key!r} on line {line} stands on line {seen[key]} already; keep one of the two"
+                )
+            seen[key] = line
+        return super().construct_mapping(node, deep)
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read one configuration file.
+
+    Raises:
+        InputError: the file is missing, is not YAML, is not a map, or repeats a key.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such study file; `ls studies` lists those of the project")
+    with path.open("rb") as stream:
+        try:
+            content = yaml.load(stream, _StrictLoader)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            place = f" line {mark.line + 1}" if mark else ""
+            fault = " ".join(str(getattr(error, "problem", error)).split())
+            raise InputError(f"{path}:{place} is not YAML ({fault}); mend the indentation or quotes") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: a map of settings is expected, found {type(content).__name__}; see config.yaml")
+    return content
+
+
+def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """`overlay` over `base`: maps merge, everything else replaces."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        both_maps = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both_maps else value
+    return merged
+
+
+def resolve(config: dict[str, Any], schema: dict[str, Any], root: Path = Path(".")) -> dict[str, Any]:
+    """Drop nulls of named maps, fill in defaults, check against the schema and against sense.
+
+    Args:
+        config: the merged configuration.
+        schema: the content of config.schema.yaml.
+        root: the folder that relative paths start from.
+
+    Raises:
+        InputError: the first complaint, in one line.
+    """
+    named = ("models", "datasets", "rules")
+    pruned = {key: _without_nulls(value) if key in named else value for key, value in config.items()}
+    filled = _with_defaults(pruned, schema, schema)
+    errors = sorted(Draft202012Validator(schema).iter_errors(filled), key=lambda error: [str(p) for p in error.path])
+    if errors:
+        raise InputError(_one_line(errors[0]))
+    for complaint in _senseless(filled, root):
+        raise InputError(f"config: {complaint}")
+    return filled
+
+
+def _without_nulls(value: Any) -> Any:
+    return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+
+def _with_defaults(value: Any, schema: dict, whole: dict) -> Any:
+    """A copy of `value` with the schema's defaults, through references, patterns and conditions."""
+    if "$ref" in schema:
+        schema = {**whole["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    defaults = {key: child for key, child in properties.items() if "default" in _resolved(child, whole)}
+    filled = {**{key: _resolved(child, whole)["default"] for key, child in defaults.items()}, **value}
+    patterns = list(schema.get("patternProperties", {}).values())
+    for key, child in filled.items():
+        filled[key] = _with_defaults(child, properties.get(key) or (patterns[0] if patterns else {}), whole)
+    for condition in schema.get("allOf", []):
+        if Draft202012Validator(condition["if"]).is_valid(filled):
+            filled = _with_defaults(filled, condition["then"], whole)
+    return filled
+
+
+def _resolved(schema: dict, whole: dict) -> dict:
+    return whole["$defs"][schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+
+
+def _one_line(error: ValidationError) -> str:
+    """A validation error as field, fault and remedy."""
+    while error.context:
+        of_right_type = [e for e in error.context if e.validator != "type" or e.relative_path]
+        error = max(of_right_type or error.context, key=lambda inner: len(inner.absolute_path))
+    place = ".".join(str(part) for part in error.absolute_path) or "top level"
+    about = f" ({error.schema['description']})" if "description" in error.schema else ""
+    if error.validator in ("additionalProperties", "unevaluatedProperties"):
+        known = [*error.schema.get("properties", {})]
+        patterns = [*error.schema.get("patternProperties", {})]
+        allowed = re.compile("|".join(patterns) or "(?!)")
+        unknown = next(k for k in error.instance if k not in known and not allowed.search(str(k)))
+        near = difflib.get_close_matches(str(unknown), known, 1)
+        if patterns and not known:
+            return f"config: {place}: the name {unknown!r} is not allowed; names match {patterns[0]}"
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        return f"config: {place}: unknown key {unknown!r}; {hint}"
+    return f"config: {place}: {_fault(error)[:300]}{about}"
+
+
+def _fault(error: ValidationError) -> str:
+    """What is wrong with a value, and what would be right where jsonschema's own words leave it open."""
+    message = " ".join(error.message.split())
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        return f"{missing!r} is missing; add it"
+    if error.validator == "const":
+        return f"{error.instance!r} does not go with the rest of this entry; {message}"
+    if error.validator == "type" and isinstance(error.instance, str) and _NUMBER.fullmatch(error.instance):
+        return f"{message}; write {float(error.instance)!r}"
+    return message
+
+
+def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
+    """What a schema cannot say."""
+    model = config["evaluation"]["model"]
+    if model not in config["models"]:
+        yield f"evaluation.model: {model!r} is no model of this study; name one of {', '.join(config['models'])}"
+    for name in config["datasets"]:
+        if name in RESERVED_DATASETS:
+            yield f"datasets.{name}: this name is kept for the calibration's own texts; choose another"
+    for path, dataset in _texts(config):
+        if dataset["source"] == "file" and not (root / config["data_folder"] / dataset["path"]).is_file():
+            yield f"{path}.path: {config['data_folder']}/{dataset['path']} is no file; set data_folder or path"
+    for name, entry in config["models"].items():
+        if entry["source"] == "folder" and not (root / entry["path"] / "config.json").exists():
+            yield f"models.{name}.path: {entry['path']} holds no config.json; give a Hugging Face model folder"
+    for name in _corpus_packages(config):
+        if not any(importlib.metadata.distributions(name=name)):
+            yield f"corpus.packages: {name!r} is not installed; install it or drop it from the corpus"
+    names = [setting["config"] for setting in experiments(config)]
+    for twice in [n for n in names if names.count(n) > 1]:
+        yield f"rules: two sets give the configuration {twice!r}; give each its own values"
+
+
+def _corpus_packages(config: dict[str, Any]) -> list[str]:
+    """Packages that must be there: those of the corpus, when the study uses it."""
+    trained = any(entry["source"] == "pocket" and entry["retrain"] for entry in config["models"].values())
+    used = trained or any(dataset["source"] == "pocket" for _, dataset in _texts(config))
+    return config["corpus"]["packages"] if used else []
+
+
+def _texts(config: dict[str, Any]) -> Iterator[tuple[str, dict]]:
+    for name, dataset in config["datasets"].items():
+        yield f"datasets.{name}", dataset
+    for name in RESERVED_DATASETS:
+        yield f"calibration.{name}", config["calibration"][name]
+
+
+def experiments(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every configuration of the study: `config` (its name), `rule`, and the rule's settings.
+
+    A set in `rules` spans the product of its list-valued settings, in the order in which they stand.
+    """
+    from switchyard.routing.registry import config_name
+
+    found = []
+    for name, entry in config["rules"].items():
+        settings = {k: v for k, v in entry.items() if k != "rule"}
+        axes = [k for k, v in settings.items() if isinstance(v, list)]
+        for values in itertools.product(*(settings[axis] for axis in axes)):
+            chosen = {**settings, **dict(zip(axes, values))}
+            if chosen.get("min_k", 0) > chosen.get("max_k", 10**9):
+                raise InputError(
+                    f"config: rules.{name}: min_k {chosen['min_k']} is above max_k {chosen['max_k']}; lower it"
+                )
+            try:
+                own_name = config_name(entry["rule"], chosen)
+            except InputError as error:
+                raise InputError(f"config: rules.{name}: {error}") from error
+            found.append({"config": own_name, "rule": entry["rule"], **chosen})
+    return found

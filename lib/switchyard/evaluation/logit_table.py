@@ -1,0 +1,42 @@
+"""Router logits on disk: one row per token and layer, `layer` and `logits` (float32 [num_experts])."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from switchyard.files import atomic, stamped
+
+
+def write_logits(path: str | Path, layers: list[np.ndarray], stamp: dict) -> None:
+    """Write float32 logits [tokens, num_experts] of every layer, a row group each."""
+    with atomic(path) as partial:
+        writer = None
+        for layer, logits in enumerate(layers):
+            table = pa.table(
+                {
+                    "layer": pa.array(np.full(len(logits), layer, np.int16)),
+                    "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), logits.shape[1]),
+                }
+            )
+            table = stamped(table, stamp)
+            if writer is None:
+                floats = {
+                    "column_encoding": {"logits.list.element": "BYTE_STREAM_SPLIT"},
+                    "use_dictionary": ["layer"],
+                }
+                writer = pq.ParquetWriter(partial, table.schema, compression="zstd", **floats)
+            writer.write_table(table, row_group_size=max(1, len(logits)))
+        writer.close()
+
+
+def read_logits(path: str | Path) -> Iterator[np.ndarray]:
+    """Float32 logits [tokens, num_experts], layer by layer in order."""
+    file = pq.ParquetFile(path)
+    for group in range(file.num_row_groups):
+        column = file.read_row_group(group, columns=["logits"])["logits"].combine_chunks()
+        yield column.flatten().to_numpy().reshape(len(column), -1)

@@ -1,0 +1,75 @@
+"""One experiment from a loaded model to its five files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import torch
+
+from switchyard.evaluation.experiment import run_experiment, run_repeat
+from switchyard.files import write_table
+from switchyard.routing.nulls import NullDistribution
+from switchyard.traces.internal_log import write_internal_log
+from switchyard.traces.writer import TraceWriter
+
+
+class Files(NamedTuple):
+    """Where an experiment's results go."""
+
+    trace: Path
+    scores: Path
+    trace_repeat: Path
+    scores_repeat: Path
+    log: Path
+
+
+def write_experiment(
+    model: torch.nn.Module,
+    tokenizer: Any,
+    rule: Any,
+    dataset: pa.Table,
+    files: Files,
+    *,
+    head: dict[str, Any],
+    nulls: list[NullDistribution] | None,
+    study_folder: Path,
+    max_length: int,
+    samples: int,
+    batch_tokens: int,
+    keep_logits: bool,
+    spelled_out_samples: int | None,
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Evaluate, repeat, and write traces, scores and the internal log, each atomically.
+
+    Args:
+        head: what the files say about themselves (`study.experiment_head`, with `provenance`).
+        nulls: the null of every layer, None for rules without p-values.
+    """
+    shared = {"max_length": max_length, "samples": samples, "progress": progress}
+    layout = {
+        "num_experts": head["num_experts"],
+        "num_layers": head["num_layers"],
+        "keep_logits": keep_logits,
+    }
+    with TraceWriter(files.trace, **layout, stamp=head) as trace:
+        scores = run_experiment(
+            model, tokenizer, rule, dataset, **shared, batch_tokens=batch_tokens, trace_writer=trace
+        )
+    write_table(files.scores, scores, head)
+    with TraceWriter(files.trace_repeat, **layout, stamp=head) as trace:
+        repeat = run_repeat(model, tokenizer, rule, dataset, **shared, trace_writer=trace)
+    write_table(files.scores_repeat, repeat, head)
+    write_internal_log(
+        files.log,
+        head=head,
+        trace=files.trace,
+        scores=scores,
+        study_folder=study_folder,
+        min_k=head["min_k"],
+        nulls=nulls,
+        samples_spelled_out=spelled_out_samples,
+    )

@@ -1,0 +1,144 @@
+"""Model folders: fetched, checked before anything is loaded, and loaded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError, safe_open
+
+from switchyard.errors import InputError
+from switchyard.files import read_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+HUB_FILES = ["*.safetensors", "*.json", "*.model", "*.txt"]
+"""What is taken from a hub repository: weights without pickles, and no code."""
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+"""One of them must be there: without any, transformers makes an empty tokenizer and says nothing."""
+
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+
+
+def copy_folder(source: Path, folder: Path) -> None:
+    """Copy a model folder, following links.
+
+    Raises:
+        InputError: it is not there.
+    """
+    if not (source / "config.json").is_file():
+        raise InputError(f"models: {source} holds no config.json; give a Hugging Face model folder")
+    shutil.copytree(source, folder)
+
+
+def link_hub_snapshot(repository: str, revision: str, folder: Path) -> None:
+    """Download a pinned revision into the hub cache and link its files into `folder`.
+
+    Raises:
+        InputError: the revision cannot be had.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        snapshot = snapshot_download(repository, revision=revision, allow_patterns=HUB_FILES)
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise InputError(
+            f"models: {repository} at {revision[:12]} cannot be had from the hub ({type(error).__name__}); "
+            "check name, revision, network and access rights"
+        ) from error
+    folder.mkdir(parents=True)
+    for path in sorted(Path(snapshot).rglob("*")):
+        if path.is_file():
+            (folder / path.relative_to(snapshot)).parent.mkdir(parents=True, exist_ok=True)
+            os.symlink(path.resolve(), folder / path.relative_to(snapshot))
+
+
+def check_folder(folder: Path) -> None:
+    """Look at every weight file's header, without reading a weight, and at the tokenizer.
+
+    Raises:
+        InputError: no safetensors, a file that ends early, a part of the checkpoint that is missing, no tokenizer.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise InputError(f"models: {folder} holds no .safetensors; convert the checkpoint (pickles are never loaded)")
+    index = folder / "model.safetensors.index.json"
+    wanted = _weight_files(index) if index.is_file() else set()
+    for name in sorted(wanted - {file.name for file in files}):
+        raise InputError(f"models: {folder}/{name} is missing; fetch the whole checkpoint again")
+    for file in files:
+        try:
+            with safe_open(file, framework="numpy") as content:
+                content.keys()
+        except SafetensorError as error:
+            raise InputError(f"models: {file} is truncated or damaged ({error}); fetch the checkpoint again") from error
+    load_tokenizer(folder)
+
+
+def _weight_files(index: Path) -> set[str]:
+    """Names of the weight files that an index of tensors asks for."""
+    try:
+        return set(read_json(index)["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"models: {index} is damaged; fetch the checkpoint again") from error
+
+
+def load_config(folder: Path):
+    """The transformers configuration of a model folder; never runs code from it."""
+    from transformers import AutoConfig
+
+    if not (folder / "config.json").is_file():
+        raise InputError(f"models: {folder} holds no config.json; give a Hugging Face model folder")
+    try:
+        return AutoConfig.from_pretrained(folder, **_LOCAL)
+    except (OSError, ValueError) as error:
+        line = " ".join(str(error).split())[:160]
+        raise InputError(f"models: {folder}/config.json cannot be read ({line}); give a model that transformers knows") from error
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder; never runs code from it."""
+    from transformers import AutoTokenizer
+
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise InputError(f"models: {folder} holds no tokenizer; add tokenizer.json")
+    try:
+        return AutoTokenizer.from_pretrained(folder, **_LOCAL)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"models: {folder} holds no tokenizer that can be read; add tokenizer.json") from error
+
+
+def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
+    """The model in evaluation mode, on the GPU when there is one.
+
+    Args:
+        dtype: float32, bfloat16 or float16.
+
+    Raises:
+        InputError: weights are missing or have another shape than the configuration says; transformers would go on
+            with random ones.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    model, found = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=getattr(torch, dtype),
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        **_LOCAL,
+    )
+    missing = sorted(str(key) for key in found["missing_keys"])
+    misshapen = sorted(str(key[0]) for key in found["mismatched_keys"])
+    if missing or misshapen:
+        fault = f"has no weights for {missing[0]}" if missing else f"has weights of the wrong shape for {misshapen[0]}"
+        raise InputError(f"models: {folder} {fault}; fetch the checkpoint again, with its own config.json")
+    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")

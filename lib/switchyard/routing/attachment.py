@@ -1,0 +1,149 @@
+"""Put a routing rule into every MoE block of a Hugging Face model, and take it out again bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import torch
+from switchyard.errors import InputError
+from switchyard.models.blocks import MoEBlock, describe, find_moe_blocks
+from switchyard.routing.experts import RAGGED, forget, own_implementation, remember
+from switchyard.routing.rows import Rows
+from switchyard.routing.selection import Selection
+
+if TYPE_CHECKING:
+    from switchyard.routing.selection import RoutingRule, TokenContext
+    from torch import Tensor, nn
+
+    Observer = Callable[[int, Tensor, Selection, TokenContext], None]
+
+_attached: WeakSet[nn.Module] = WeakSet()
+
+
+class Attachment:
+    """A rule inside a model: what `attach` gives."""
+
+    def __init__(
+        self, blocks: Sequence[MoEBlock], rule: RoutingRule | None, observer: Observer | None
+    ) -> None:
+        self.blocks = list(blocks)
+        """The model's MoE blocks, in the order of the layers."""
+        self.rule = rule
+        """The rule with `trained_top_k` and `normalise` filled in; None when only observing."""
+        self.observer = observer
+        self._rows = Rows()
+        self._wants_context = observer is not None or getattr(rule, "needs_context", rule is not None)
+
+    def label(self, *, sample: Sequence[int], sequence: Sequence[int]) -> None:
+        """Name the rows of the next forward, one number per row; unlabelled rows are sample 0, 1, ..., sequence 0."""
+        self._rows.label(sample=sample, sequence=sequence)
+
+    def _before_forward(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        self._rows.take(args, kwargs)
+
+    def _after_gate(self, layer: int, output: Any) -> Any:
+        """Replace the weights [tokens, slots] and indices [tokens, slots] that a router answers with."""
+        logits, own_weights, own_experts = _router_answer(layer, output)
+        self._refuse_nan(layer, logits)
+        context = self._rows.context() if self._wants_context else None
+        if self.rule is None:
+            count = torch.full_like(own_experts[:, 0], own_experts.shape[-1])
+            selection = Selection(own_experts, own_weights, count)
+        else:
+            selection = self.rule.select(logits, layer, context)
+            selection = selection._replace(weights=selection.weights.to(own_weights.dtype))
+        if self.observer is not None:
+            self.observer(layer, logits, selection, context)
+        return logits, selection.weights, selection.experts
+
+    def _refuse_nan(self, layer: int, logits: Tensor) -> None:
+        nan = logits.isnan()
+        if nan.any() and (nan.any(dim=-1) & self._rows.context().is_token).any():
+            raise InputError(
+                f"router logits of layer {layer} are NaN: check the model's weights and its dtype"
+            )
+
+
+@contextmanager
+def attach(
+    model: nn.Module,
+    rule: RoutingRule | None,
+    *,
+    observer: Observer | None = None,
+    own_when_full: bool = True,
+) -> Iterator[Attachment]:
+    """Route every MoE block of `model` by `rule` inside the `with` block.
+
+    `rule=None` leaves the routing alone and only observes it. `observer(layer, logits, selection, context)` is
+    called in every MoE block with logits [tokens, num_experts], padding rows included (`context.is_token`).
+    Fields `trained_top_k` and `normalise` of the rule that are None are filled in from the model's config.
+    Where no slot is empty the model's own experts implementation runs, so that its own top-k stays its own bit for
+    bit; `own_when_full=False` takes the ragged one there too, so that timings of rules differ in experts alone.
+
+    Raises InputError for a model without MoE blocks, one that has a rule already, or NaN logits.
+    """
+    core = getattr(model, "base_model", model)
+    if core in _attached:
+        raise InputError("attach: the model has a rule already, leave its `with` block first")
+    attachment = Attachment(find_moe_blocks(model), _fill_in(rule, model), observer)
+    with ExitStack() as undo:
+        _attached.add(core)
+        undo.callback(_attached.discard, core)
+        if rule is not None:
+            _switch_experts(model, attachment.blocks, own_when_full, undo)
+        _install_hooks(core, attachment, undo)
+        yield attachment
+
+
+def _install_hooks(core: nn.Module, attachment: Attachment, undo: ExitStack) -> None:
+    before = core.register_forward_pre_hook(attachment._before_forward, with_kwargs=True)
+    undo.callback(before.remove)
+    for block in attachment.blocks:
+        after = block.gate.register_forward_hook(
+            lambda gate, args, output, layer=block.layer: attachment._after_gate(layer, output)
+        )
+        undo.callback(after.remove)
+
+
+def _switch_experts(
+    model: nn.Module, blocks: Sequence[MoEBlock], own_when_full: bool, undo: ExitStack
+) -> None:
+    """Select the ragged experts; with `own_when_full` they leave full selections to each block's own."""
+    configs = [getattr(block.experts, "config", None) for block in blocks]
+    names = [getattr(config, "_experts_implementation", None) for config in configs]
+    for block, config, name in zip(blocks, configs, names, strict=True):
+        if config is not None:
+            undo.callback(setattr, config, "_experts_implementation_internal", name)
+        if own_when_full:
+            remember(block.experts, own_implementation(block.experts, name))
+            undo.callback(forget, block.experts)
+    model.set_experts_implementation(RAGGED)
+    for block, config in zip(blocks, configs, strict=True):
+        if getattr(config, "_experts_implementation", None) != RAGGED:
+            raise InputError(
+                f"{block.name}: its experts bypass transformers' ExpertsInterface, cannot drop slots"
+            )
+
+
+def _fill_in(rule: RoutingRule | None, model: nn.Module) -> RoutingRule | None:
+    """The rule with what only the model knows, where the rule has such fields and they are None."""
+    if not dataclasses.is_dataclass(rule):
+        return rule
+    homes = {"trained_top_k": "top_k", "normalise": "normalise"}
+    blank = {name: home for name, home in homes.items() if getattr(rule, name, home) is None}
+    if not blank:
+        return rule
+    structure = describe(model.config)
+    return dataclasses.replace(rule, **{name: structure[home] for name, home in blank.items()})
+
+
+def _router_answer(layer: int, output: Any) -> tuple[Tensor, Tensor, Tensor]:
+    if not isinstance(output, tuple) or len(output) != 3:
+        raise InputError(
+            f"the router of layer {layer} does not answer (logits, weights, indices), cannot route it"
+        )
+    return output

@@ -1,0 +1,85 @@
+"""Experts that cost nothing where unused: the implementation `switchyard_ragged` of transformers' experts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import torch
+from torch.nn.functional import embedding_bag
+
+# transformers decides here which device and dtype have a grouped product, and falls back on a loop where none has
+from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, _grouped_linear
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+RAGGED = "switchyard_ragged"
+"""Name under which `ragged_experts` is registered."""
+
+_own: WeakKeyDictionary[nn.Module, Callable[..., Tensor]] = WeakKeyDictionary()
+
+
+def ragged_experts(experts: nn.Module, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+    """The weighted sum of each token's experts, [tokens, hidden_size]; 0 where it has none.
+
+    `index` and `weights` are [tokens, slots]; a slot that holds num_experts is dropped before any product. Where no
+    slot is empty the call is the model's own (see `remember`), so that feature off equals plain, bit for bit.
+    """
+    kept = (index < experts.num_experts).flatten().nonzero().squeeze(-1)  # [pairs], in token order
+    if kept.numel() == index.numel() and experts in _own:
+        return _own[experts](experts, hidden, index, weights)
+    if kept.numel() == 0:
+        return torch.zeros_like(hidden)
+    token = kept // index.shape[-1]
+    expert, order = index.flatten()[kept].sort(stable=True)
+    outputs = _grouped_experts(experts, hidden.index_select(0, token[order]), expert)
+    return _sum_by_token(outputs, order, token, weights.flatten()[kept], len(hidden)).to(hidden.dtype)
+
+
+def own_implementation(experts: nn.Module, name: str | None) -> Callable[..., Tensor]:
+    """What `experts` would run under the implementation `name`; its class's plain forward for `eager` and None."""
+    plain = type(experts).forward
+    return ALL_EXPERTS_FUNCTIONS.get(name, getattr(plain, "__wrapped__", plain))
+
+
+def remember(experts: nn.Module, implementation: Callable[..., Tensor]) -> None:
+    """Let `ragged_experts` run `implementation` for `experts` where no slot is empty."""
+    _own[experts] = implementation
+
+
+def forget(experts: nn.Module) -> None:
+    """Undo `remember`."""
+    _own.pop(experts, None)
+
+
+def _grouped_experts(experts: nn.Module, rows: Tensor, expert: Tensor) -> Tensor:
+    """Each row [pairs, hidden_size] through its expert [pairs], which is sorted."""
+    ids = torch.arange(experts.num_experts, device=expert.device)
+    ends = torch.searchsorted(
+        expert, ids, right=True, out_int32=True
+    )  # [num_experts], where each one's rows end
+    inner = _project(experts, "gate_up_proj" if experts.has_gate else "up_proj", rows, expert, ends)
+    inner = experts._apply_gate(inner) if experts.has_gate else experts.act_fn(inner)
+    outputs = _project(experts, "down_proj", inner, expert, ends)
+    return experts.post_expert_norm(outputs) if experts.has_post_expert_norm else outputs
+
+
+def _project(experts: nn.Module, name: str, rows: Tensor, expert: Tensor, ends: Tensor) -> Tensor:
+    bias = getattr(experts, f"{name}_bias")[expert] if experts.has_bias else None
+    return _grouped_linear(rows, getattr(experts, name), ends, bias=bias, is_transposed=experts.is_transposed)
+
+
+def _sum_by_token(outputs: Tensor, order: Tensor, token: Tensor, weights: Tensor, tokens: int) -> Tensor:
+    """Weighted sums, [tokens, hidden_size], of the outputs [pairs, hidden_size] that stand in `order`.
+
+    A bag adds its rows one after the other, in the order of the slots: no atomics, the same bits every time.
+    """
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device)
+    starts = torch.searchsorted(token, torch.arange(tokens, device=token.device))
+    return embedding_bag(place, outputs.to(weights.dtype), starts, mode="sum", per_sample_weights=weights)
+
+
+ALL_EXPERTS_FUNCTIONS.register(RAGGED, ragged_experts)

@@ -1,0 +1,89 @@
+"""Which token each row of a forward is: token id, sample, sequence, position, padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from switchyard.errors import InputError
+from switchyard.routing.selection import TokenContext
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Rows:
+    """Remembers the inputs of the current forward and makes a `TokenContext` of them when first asked."""
+
+    def __init__(self) -> None:
+        self._labels: tuple[Sequence[int], Sequence[int]] | None = None
+        self._inputs: dict[str, Any] = {}
+        self._context: TokenContext | None = None
+
+    def label(self, *, sample: Sequence[int], sequence: Sequence[int]) -> None:
+        """Name the rows of the next forward."""
+        if len(sample) != len(sequence):
+            raise InputError(
+                f"label: {len(sample)} samples but {len(sequence)} sequences, give one of each per row"
+            )
+        self._labels = (sample, sequence)
+
+    def take(self, args: tuple, kwargs: dict[str, Any]) -> None:
+        """Take note of the arguments of a forward: `input_ids, attention_mask, ...` by position or by name."""
+        given = {**dict(zip(("input_ids", "attention_mask"), args, strict=False)), **kwargs}
+        self._inputs = {name: given.get(name) for name in ("input_ids", "attention_mask", "inputs_embeds")}
+        self._inputs["past"] = _past_length(given.get("past_key_values"))
+        self._inputs["labels"], self._labels = self._labels, None
+        self._context = None
+
+    def context(self) -> TokenContext:
+        """The context of the current forward, rows in the order in which the router sees them: batch, then time."""
+        if self._context is None:
+            self._context = _token_context(self._inputs)
+        return self._context
+
+
+def _past_length(cache: Any) -> int:
+    """Tokens in the cache, asked before the forward adds its own."""
+    return 0 if cache is None else int(cache.get_seq_length())
+
+
+def _token_context(inputs: dict[str, Any]) -> TokenContext:
+    ids = inputs.get("input_ids")
+    if ids is None:
+        embeds = inputs["inputs_embeds"]
+        ids = torch.full(embeds.shape[:2], -1, device=embeds.device)
+    real, position = _padding_and_position(ids, inputs.get("attention_mask"), inputs["past"])
+    sample, sequence = (_spread(values, ids) for values in _labels(inputs["labels"], len(ids)))
+    columns = (ids, sample, sequence, position.masked_fill(~real, -1), real)
+    return TokenContext(*(column.flatten() for column in columns))
+
+
+def _padding_and_position(ids: Tensor, mask: Tensor | None, past: int) -> tuple[Tensor, Tensor]:
+    """Whether each of the tokens [batch, time] is real, and the number of real tokens before it."""
+    batch, time = ids.shape
+    if mask is None:
+        position = torch.arange(past, past + time, device=ids.device).expand(batch, time)
+        return torch.ones_like(ids, dtype=torch.bool), position
+    if mask.ndim != 2:
+        raise InputError(
+            f"attach: an attention mask of {mask.ndim} dimensions hides which tokens are padding, pass [batch, time]"
+        )
+    seen = mask.to(ids.device).bool()[:, : past + time]
+    return seen[:, -time:], seen.long().cumsum(dim=-1)[:, -time:] - 1
+
+
+def _labels(
+    labels: tuple[Sequence[int], Sequence[int]] | None, batch: int
+) -> tuple[Sequence[int], Sequence[int]]:
+    if labels is None:
+        return range(batch), [0] * batch
+    if len(labels[0]) != batch:
+        raise InputError(f"label: {len(labels[0])} rows were named but the batch has {batch}, name every row")
+    return labels
+
+
+def _spread(values: Sequence[int], ids: Tensor) -> Tensor:
+    """One value per row of the batch, repeated over its tokens."""
+    return torch.tensor(list(values), device=ids.device)[:, None].expand_as(ids)

@@ -1,0 +1,147 @@
+"""Three evaluation sets from the test documents of the pocket corpus, named for what they are.
+
+`perplexity` holds whole documents. `cloze` asks for the last word of a passage, a content word that stood in
+the passage before. `choice` asks which of four endings follows a context; the three wrong ones come from other
+documents and are matched to the true one in length and in unconditional likelihood, so that context decides.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+import pyarrow as pa
+
+from switchyard.errors import InputError
+
+CONTENT_WORD_SHARE = 0.25
+"""A content word stands in fewer than this share of the training documents."""
+
+CLOZE_WORDS = (30, 70)
+"""Least and most words of a passage before its last word."""
+
+CONTEXT_WORDS = 24
+ENDING_WORDS = 10
+
+OPTIONS = 4
+
+LENGTH_GROUP = 48
+"""Endings are compared with endings of nearly their own length: groups of this many in order of length."""
+
+_WORD = re.compile(r"[A-Za-z]{4,}")
+_UNIT = re.compile(r"\w+|[^\w\s]")
+
+
+def prepare_pocket(kind: str, documents: pa.Table, *, samples: int | None, split: str = "test") -> pa.Table:
+    """The first `samples` samples (None: all) of a kind from a corpus table (columns name, split, digest, text).
+
+    For `perplexity` a row is a whole document, and `samples`, which counts windows there, does not apply.
+
+    Raises:
+        InputError: the test split cannot give that many samples.
+    """
+    sides: dict[str, list[str]] = {}
+    for side, text in zip(documents["split"].to_pylist(), documents["text"].to_pylist()):
+        sides.setdefault(side, []).append(text)
+    builder = {"perplexity": _pages, "cloze": _cloze, "choice": _choice}[kind]
+    rows = builder(sides.get(split, []), sides.get("train", []))
+    found = list(islice(rows, None if kind == "perplexity" else samples))
+    if not found or kind != "perplexity" and len(found) < (samples or 1):
+        raise InputError(
+            f"datasets: the pocket corpus gives {len(found)} {kind} samples in its {split} split, {samples} are "
+            "asked for; lower `samples` or add packages to the corpus"
+        )
+    return pa.Table.from_pylist([{"sample_id": i, **row} for i, row in enumerate(found)])
+
+
+def cloze_chance(table: pa.Table, *, common: Iterable[str] = ()) -> float:
+    """Accuracy of always answering the passage's most frequent content word (the earlier one when tied)."""
+    dull = set(common)
+    hits = 0
+    for row in table.to_pylist():
+        words = Counter(word for word in _WORD.findall(row["context"]) if word.lower() not in dull)
+        hits += bool(words) and max(words, key=lambda word: words[word]) == row["target"]
+    return hits / len(table)
+
+
+def common_words(texts: list[str]) -> set[str]:
+    """Lower-case words that stand in at least `CONTENT_WORD_SHARE` of the texts."""
+    counts = Counter(word for text in texts for word in {w.lower() for w in _WORD.findall(text)})
+    return {word for word, count in counts.items() if count >= CONTENT_WORD_SHARE * len(texts)}
+
+
+def _pages(test: list[str], train: list[str]) -> Iterator[dict]:
+    for page, text in enumerate(test):
+        yield {
+            "text": text,
+            "page": page,
+            "original_bytes": len(text.encode()),
+            "original_words": len(re.split(r"\s+", text)),
+        }
+
+
+def _cloze(test: list[str], train: list[str]) -> Iterator[dict]:
+    dull = common_words(train)
+    least, most = CLOZE_WORDS
+    for text in test:
+        places = list(re.finditer(r"\S+", text))[least:most]
+        for place in reversed(places):
+            word = _WORD.match(place.group())
+            if not word or text[place.start() - 1] != " " or word.group().lower() in dull:
+                continue
+            end = place.start() + word.end()
+            context = text[: place.start() - 1]
+            whole = re.match(r"\W|$", text[end:])
+            if whole and re.search(rf"\b{word.group()}\b", context):
+                yield {"context": context, "target": word.group()}
+                break
+
+
+def _choice(test: list[str], train: list[str]) -> Iterator[dict]:
+    pairs = [pair for text in test if (pair := _context_and_ending(text))]
+    endings = [ending for _, ending in pairs]
+    rivals = _matched(endings, _unigram_cost(train))
+    for own, (context, ending) in enumerate(pairs):
+        options = [endings[i] for i in rivals[own]]
+        label = own // OPTIONS % OPTIONS
+        options.insert(label, ending)
+        yield {"context": context, "options": options, "characters": [len(o) for o in options], "label": label}
+
+
+def _matched(endings: list[str], cost: Callable[[str], float]) -> list[list[int]]:
+    """For each ending, the three that share its block in order of likelihood among endings of its length.
+
+    The ending's own rank in the block goes round 0..3, so that likelihood without context is no clue: taking
+    its nearest neighbours instead would make the true ending the odd one out.
+    """
+    by_length = sorted(range(len(endings)), key=lambda i: (len(endings[i]), i))
+    groups = [by_length[i : i + LENGTH_GROUP] for i in range(0, len(by_length), LENGTH_GROUP)]
+    if len(groups) > 1 and len(groups[-1]) < OPTIONS:
+        groups[-2:] = [groups[-2] + groups[-1]]
+    rivals: list[list[int]] = [[] for _ in endings]
+    for group in groups:
+        ranked = sorted(group, key=lambda i: (cost(endings[i]) / len(endings[i]), i))
+        for place, own in enumerate(ranked):
+            first = min(max(place - own % OPTIONS, 0), max(len(ranked) - OPTIONS, 0))
+            rivals[own] = [i for i in ranked[first : first + OPTIONS] if i != own]
+    return rivals
+
+
+def _context_and_ending(text: str) -> tuple[str, str] | None:
+    """The last words of a document's first half, and the words that follow them after a plain space."""
+    places = list(re.finditer(r"\S+", text))
+    for split in range(max(CONTEXT_WORDS, len(places) // 2), len(places) - ENDING_WORDS):
+        start, last = places[split].start(), places[split + ENDING_WORDS - 1].end()
+        if text[start - 1] == " " and text[start - 2] != " ":
+            return text[places[split - CONTEXT_WORDS].start() : start - 1], text[start:last]
+    return None
+
+
+def _unigram_cost(texts: list[str]) -> Callable[[str], float]:
+    """Negative log-likelihood in nats of a text under add-one unigram frequencies of words and signs."""
+    counts = Counter(unit.lower() for text in texts for unit in _UNIT.findall(text))
+    total = sum(counts.values()) + len(counts) + 1
+    return lambda text: -sum(math.log((counts[unit.lower()] + 1) / total) for unit in _UNIT.findall(text))

@@ -1,0 +1,60 @@
+"""Columns of a trace, how each is stored, and what it means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+    "sample_id": (pa.int32(), "Sample of the prepared dataset."),
+    "sequence": (pa.int16(), "Sequence within the sample: 0, except for choice, where it is the option."),
+    "layer": (pa.int16(), "MoE block, counted from 0 in order of execution."),
+    "position": (pa.int32(), "Position of the token in its sequence, padding not counted, from 0."),
+    "token_id": (pa.int32(), "Vocabulary id of the input token at this position."),
+    "rejections": (
+        pa.int16(),
+        "Hypotheses rejected before clamping to min_k..max_k; null for rules without tests.",
+    ),
+    "count": (pa.int16(), "Number of experts chosen; the length of experts and of weights."),
+    "experts": (pa.list_(pa.int16()), "Chosen experts, most probable first."),
+    "weights": (pa.list_(pa.float32()), "Weight of each chosen expert's output, in the order of experts."),
+}
+
+LOGITS = "router_logits"
+LOGITS_MEANING = "Router logits, one per expert, before any softmax; absent where the study leaves them out."
+
+# Dictionaries suit columns of few values; a run of positions is all equal differences; the exponent bytes of
+# floats lie together after a byte-stream split, and the zero low bytes of bfloat16 logits compress to nothing.
+WRITE_OPTIONS: dict[str, Any] = {
+    "compression": "zstd",
+    "use_dictionary": [
+        "sample_id",
+        "sequence",
+        "layer",
+        "token_id",
+        "rejections",
+        "count",
+        "experts.list.element",
+    ],
+    "column_encoding": {
+        "position": "DELTA_BINARY_PACKED",
+        "weights.list.element": "BYTE_STREAM_SPLIT",
+        f"{LOGITS}.list.element": "BYTE_STREAM_SPLIT",
+    },
+}
+
+
+def trace_schema(num_experts: int, keep_logits: bool) -> pa.Schema:
+    """Arrow schema of a trace; `router_logits` is a list of exactly `num_experts` float32."""
+    fields = [pa.field(name, kind) for name, (kind, _) in COLUMNS.items()]
+    if keep_logits:
+        fields.append(pa.field(LOGITS, pa.list_(pa.float32(), num_experts)))
+    return pa.schema(fields)
+
+
+def write_options(schema: pa.Schema) -> dict[str, Any]:
+    """Parquet writer options for the columns that `schema` has."""
+    encoding = WRITE_OPTIONS["column_encoding"]
+    present = {path: kind for path, kind in encoding.items() if path.split(".")[0] in schema.names}
+    return {**WRITE_OPTIONS, "column_encoding": present}

@@ -1,0 +1,165 @@
+"""Streaming trace writer: holds one forward pass in memory, never the experiment."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from switchyard.errors import InputError
+from switchyard.files import STAMP_KEY, atomic
+from switchyard.traces.schema import LOGITS, trace_schema, write_options
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from switchyard.routing.selection import Selection, TokenContext
+
+
+class _Layer(NamedTuple):
+    """One layer of one forward, padding removed; T tokens, P chosen pairs."""
+
+    keys: dict[str, np.ndarray]  # sample_id, sequence, position, token_id: [T]
+    count: np.ndarray  # [T]
+    rejections: np.ndarray | None  # [T]
+    experts: np.ndarray  # [P] int16
+    weights: np.ndarray  # [P] float32
+    logits: np.ndarray | None  # [T, E] float32
+
+
+class TraceWriter:
+    """Write `path` from the observations of `attach`; the file appears under its name only when complete.
+
+    Each forward becomes one row group (none where it held padding only), ordered by sample, sequence, layer
+    and position. Padding is dropped. The metadata stamp holds `num_experts` and `num_layers` beside `stamp`.
+    `rows` counts the rows written so far.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        num_experts: int,
+        num_layers: int,
+        keep_logits: bool = True,
+        stamp: dict[str, Any] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.num_experts, self.num_layers, self.keep_logits = num_experts, num_layers, keep_logits
+        self.rows = 0
+        metadata = {"num_experts": num_experts, "num_layers": num_layers, **(stamp or {})}
+        self._schema = trace_schema(num_experts, keep_logits).with_metadata(
+            {STAMP_KEY: orjson.dumps(metadata)}
+        )
+        self._forward: dict[int, _Layer] = {}
+        self._atomic: AbstractContextManager[Path] | None = None
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> Self:
+        self._atomic = atomic(self.path)
+        self._writer = pq.ParquetWriter(self._atomic.__enter__(), self._schema, **write_options(self._schema))
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        try:
+            self._writer.close()
+            if failure[0] is None and self._forward:
+                raise InputError(
+                    f"trace {self.path.name}: the last forward reached {len(self._forward)} of "
+                    f"{self.num_layers} layers; give TraceWriter the number of MoE blocks of the attached model"
+                )
+        except BaseException as error:
+            self._atomic.__exit__(type(error), error, error.__traceback__)
+            raise
+        self._atomic.__exit__(*failure)
+
+    def observe(self, layer: int, logits: Tensor, selection: Selection, context: TokenContext) -> None:
+        """Take one layer of a forward (an `attach` observer); the last layer to come writes the forward.
+
+        Shapes: logits [tokens, num_experts]; experts and weights of `selection` [tokens, slots]; all else
+        [tokens].
+        """
+        if layer in self._forward:
+            raise InputError(
+                f"trace {self.path.name}: layer {layer} came twice before all {self.num_layers} layers had "
+                "come; give TraceWriter the number of MoE blocks of the attached model"
+            )
+        self._forward[layer] = _without_padding(logits if self.keep_logits else None, selection, context)
+        if len(self._forward) == self.num_layers:
+            self._flush()
+
+    def _flush(self) -> None:
+        layers = [self._forward[layer] for layer in sorted(self._forward)]
+        numbers = sorted(self._forward)
+        self._forward = {}
+        table = _as_table(layers, numbers, self._schema, self.num_experts)
+        if table.num_rows:
+            self._writer.write_table(table, row_group_size=table.num_rows)
+            self.rows += table.num_rows
+
+
+def _array(tensor: Tensor, dtype: type) -> np.ndarray:
+    """The tensor on the host; through float32 where NumPy has no such type (bfloat16)."""
+    tensor = tensor.detach()
+    return (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy().astype(dtype, copy=False)
+
+
+def _without_padding(logits: Tensor | None, selection: Selection, context: TokenContext) -> _Layer:
+    real = _array(context.is_token, np.bool_)  # [tokens]
+    count = _array(selection.count, np.int16)[real]
+    experts = _array(selection.experts, np.int16)[real]  # [T, slots]
+    used = np.arange(experts.shape[1]) < count[:, None]
+    keys = {
+        "sample_id": _array(context.sample, np.int32)[real],
+        "sequence": _array(context.sequence, np.int16)[real],
+        "position": _array(context.position, np.int32)[real],
+        "token_id": _array(context.token_id, np.int32)[real],
+    }
+    return _Layer(
+        keys=keys,
+        count=count,
+        rejections=None if selection.rejections is None else _array(selection.rejections, np.int16)[real],
+        experts=experts[used],
+        weights=_array(selection.weights, np.float32)[real][used],
+        logits=None if logits is None else _array(logits, np.float32)[real],
+    )
+
+
+def _as_table(layers: list[_Layer], numbers: list[int], schema: pa.Schema, num_experts: int) -> pa.Table:
+    """One forward as a table ordered by (sample, sequence, layer, position)."""
+    columns = {name: np.concatenate([one.keys[name] for one in layers]) for name in layers[0].keys}
+    columns["layer"] = np.repeat(np.array(numbers, np.int16), [len(one.count) for one in layers])
+    columns["count"] = np.concatenate([one.count for one in layers])
+    order = np.lexsort((columns["position"], columns["layer"], columns["sequence"], columns["sample_id"]))
+    arrays: dict[str, pa.Array] = {name: pa.array(values[order]) for name, values in columns.items()}
+    arrays["rejections"] = _rejections(layers, order)
+
+    pairs, offsets = _pairs_in_order(columns["count"], order)
+    for name in ("experts", "weights"):
+        flat = np.concatenate([getattr(one, name) for one in layers])[pairs]
+        arrays[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
+    if LOGITS in schema.names:
+        flat = np.concatenate([one.logits for one in layers])[order].reshape(-1)
+        arrays[LOGITS] = pa.FixedSizeListArray.from_arrays(pa.array(flat), num_experts)
+    return pa.Table.from_arrays([arrays[name] for name in schema.names], schema=schema)
+
+
+def _rejections(layers: list[_Layer], order: np.ndarray) -> pa.Array:
+    if any(one.rejections is None for one in layers):
+        return pa.nulls(len(order), pa.int16())
+    return pa.array(np.concatenate([one.rejections for one in layers])[order])
+
+
+def _pairs_in_order(count: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the (token, expert) pairs when tokens are taken in `order`, and the new list offsets."""
+    starts = np.cumsum(count, dtype=np.int64) - count
+    lengths = count[order].astype(np.int64)
+    offsets = np.zeros(len(order) + 1, np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    pairs = np.arange(offsets[-1]) + np.repeat(starts[order] - offsets[:-1], lengths)
+    return pairs, offsets

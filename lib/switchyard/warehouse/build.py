@@ -1,0 +1,169 @@
+"""Building a study's database from its traces, scores and speed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from switchyard.errors import InputError
+from switchyard.files import atomic
+from switchyard.traces.schema import LOGITS
+from switchyard.warehouse.database import create, run_sql, transaction
+from switchyard.warehouse.documentation import document_common_columns
+from switchyard.warehouse.file_views import create_file_views
+from switchyard.warehouse.invariants import refuse_impossible
+
+STRUCTURE_KEYS = (
+    "hidden_size",
+    "intermediate_size",
+    "num_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "vocab_size",
+)
+"""What flops_reduction_exact_pct needs of `switchyard.models.blocks.describe`."""
+
+SPEED_COLUMNS = (
+    "config",
+    "tokens_per_second",
+    "latency_ms_per_token",
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "latency_p99_ms",
+)
+
+_EXPERIMENTS = pa.schema(
+    [
+        ("ordinal", pa.int32()),
+        *((name, pa.string()) for name in ("config", "dataset", "schema_version", "study", "model")),
+        *((name, pa.string()) for name in ("strategy", "kind")),
+        ("k_or_max_k", pa.int32()),
+        ("min_k", pa.int32()),
+        ("alpha", pa.float64()),
+        ("null_name", pa.string()),
+        ("weighting", pa.string()),
+        *((name, pa.int32()) for name in ("num_experts", "num_layers", "trained_top_k")),
+        ("is_static", pa.bool_()),
+        *((name, pa.string()) for name in ("trace", "scores", "trace_repeat", "scores_repeat", "provenance")),
+    ]
+)
+
+_FILES = ("trace", "scores", "trace_repeat", "scores_repeat")
+
+
+def build(
+    database: str | Path,
+    *,
+    experiments: Sequence[Mapping[str, Any]],
+    speed_rows: Sequence[Mapping[str, Any]] = (),
+    structure: Mapping[str, Any],
+    study_folder: str | Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Create `database` (replacing it) with every table and view documented.
+
+    `experiments`, in the order of the study: dicts with `schema_version, study, model, config, strategy,
+    k_or_max_k, min_k (None for static rules), alpha, null, weighting, num_experts, num_layers, trained_top_k,
+    dataset, kind, trace, scores, trace_repeat, scores_repeat (None without a repeat), provenance`. Paths must
+    lie under `study_folder`; the database names them relative to it, so it is read with that folder as working
+    directory. `speed_rows`: dicts with SPEED_COLUMNS, none for a configuration that was not timed. `structure`:
+    STRUCTURE_KEYS. `progress(done, total)` is called after each experiment. Raises ImpossibleResult for a
+    result that breaks an invariant; then no database is left.
+    """
+    folder = Path(study_folder).resolve()
+    rows = [_experiment_row(number, one, folder) for number, one in enumerate(experiments)]
+    with atomic(database) as partial:
+        connection = create(partial, folder)
+        try:
+            _insert_inputs(connection, rows, speed_rows, structure)
+            for done, row in enumerate(rows, 1):
+                _count(connection, row, folder)
+                if progress:
+                    progress(done, len(rows))
+            _finish(connection, rows, folder)
+            connection.execute("CHECKPOINT")
+        finally:
+            connection.close()
+            shutil.rmtree(f"{partial}.tmp", ignore_errors=True)
+            Path(f"{partial}.wal").unlink(missing_ok=True)
+
+
+def _experiment_row(number: int, one: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    min_k = one["k_or_max_k"] if one.get("min_k") is None else one["min_k"]
+    return {
+        **{name: one.get(name) for name in _EXPERIMENTS.names},
+        "ordinal": number,
+        "schema_version": str(one["schema_version"]),
+        "min_k": min_k,
+        "is_static": one["strategy"] == "topk" or min_k == one["k_or_max_k"],
+        "null_name": one.get("null"),
+        "provenance": orjson.dumps(one["provenance"]).decode(),
+        **{name: _relative(one.get(name), folder) for name in _FILES},
+    }
+
+
+def _relative(path: str | Path | None, folder: Path) -> str | None:
+    """`path` relative to the study's folder, which it must lie under."""
+    if path is None:
+        return None
+    found = Path(os.path.abspath(path))
+    if not found.is_file():
+        raise InputError(f"{path}: no such file; evaluate the experiment before the warehouse is built")
+    if not found.resolve().is_relative_to(folder):
+        raise InputError(
+            f"{path}: lies outside the study's folder {folder.name}; give the study that wrote it"
+        )
+    return found.resolve().relative_to(folder).as_posix()
+
+
+def _insert_inputs(
+    connection: duckdb.DuckDBPyConnection,
+    rows: list[dict[str, Any]],
+    speed_rows: Sequence[Mapping[str, Any]],
+    structure: Mapping[str, Any],
+) -> None:
+    run_sql(connection, "inputs")
+    run_sql(connection, "trace_tables")
+    _insert(connection, "experiments", pa.Table.from_pylist(rows, schema=_EXPERIMENTS))
+    sizes = {key: structure[key] for key in STRUCTURE_KEYS}
+    _insert(connection, "model_structure", pa.Table.from_pylist([sizes]))
+    speed = pa.schema([(name, pa.string() if name == "config" else pa.float64()) for name in SPEED_COLUMNS])
+    _insert(connection, "speed", pa.Table.from_pylist([dict(row) for row in speed_rows], schema=speed))
+
+
+def _finish(connection: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]], folder: Path) -> None:
+    """Metrics and views from the counts; nothing impossible passes."""
+    for part in ("layers", "parts", "metrics", "results", "paired", "invariants"):
+        run_sql(connection, part)
+    refuse_impossible(connection)
+    with transaction(connection):
+        create_file_views(connection, rows, folder)
+        document_common_columns(connection)
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: str, content: pa.Table) -> None:
+    connection.register("given", content)
+    connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM given")
+    connection.unregister("given")
+
+
+def _count(connection: duckdb.DuckDBPyConnection, row: dict[str, Any], folder: Path) -> None:
+    """Add one experiment's samples and the counts of its trace."""
+    named = {name: row[name] for name in ("config", "dataset")}
+    run_sql(connection, "samples", **named, scores=row["scores"])
+    sizes = {name: row[name] for name in ("num_layers", "num_experts", "trained_top_k")}
+    run_sql(connection, "trace_counts", **named, **sizes, trace=row["trace"])
+    if LOGITS in pq.read_schema(folder / row["trace"]).names:
+        run_sql(connection, "trace_logits")
+    if row["trace_repeat"] is not None:
+        run_sql(connection, "trace_repeat", trace_repeat=row["trace_repeat"])
+    if row["scores_repeat"] is not None:
+        run_sql(connection, "samples_repeat", scores_repeat=row["scores_repeat"])

@@ -1,0 +1,63 @@
+"""The summary log of every experiment, `logs/{config}_{dataset}.json` (DESIGN 4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from switchyard.files import write_json
+from switchyard.warehouse.database import open_read_only, rows
+
+_HEAD = (
+    "schema_version",
+    "study",
+    "model",
+    "config",
+    "strategy",
+    "k_or_max_k",
+    "alpha",
+    "null",
+    "weighting",
+    "num_experts",
+    "num_layers",
+    "trained_top_k",
+    "dataset",
+)
+
+
+def write_summaries(database: str | Path, folder: str | Path) -> list[Path]:
+    """Write one summary per experiment into `folder`; returns their paths in the study's order."""
+    with open_read_only(database) as connection:
+        heads = rows(connection, "SELECT * FROM logs ORDER BY ordinal")
+        metrics = _by_experiment(rows(connection, "SELECT * FROM metrics"))
+        quality = _by_experiment(rows(connection, "SELECT * FROM quality"))
+    paths = []
+    for head in heads:
+        key = head["config"], head["dataset"]
+        path = Path(folder) / f"{head['config']}_{head['dataset']}.json"
+        write_json(path, summary(head, metrics[key], quality[key]))
+        paths.append(path)
+    return paths
+
+
+def summary(head: dict[str, Any], metrics: dict[str, Any], quality: dict[str, Any]) -> dict[str, Any]:
+    """The content of one summary, keys in the order of DESIGN 4."""
+    named = head | {"null": head["null_name"], "schema_version": _number(head["schema_version"])}
+    return {
+        **{key: named[key] for key in _HEAD},
+        "metrics": metrics,
+        "quality": quality,
+        "summary": {"total_samples": head["total_samples"], "total_tokens": head["total_tokens"]},
+        "provenance": orjson.loads(head["provenance"]),
+    }
+
+
+def _number(text: str) -> int | str:
+    """A version that is a whole number stands as one, as it was given."""
+    return int(text) if text.isdecimal() else text
+
+
+def _by_experiment(found: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(row.pop("config"), row.pop("dataset")): row for row in found}

@@ -1,0 +1,89 @@
+"""Aggregate: scores, traces and speed become one database, from which every number is taken.
+
+Reads   evaluate/traces/, evaluate/scores/, evaluate/speed.json
+Writes  study.duckdb                            documented tables and views; the 16 metrics in SQL
+        evaluate/logs/{config}_{dataset}.json   the summary of each experiment
+        aggregate/*.parquet, .csv, .json        results, configurations, layers, usage, paired differences
+"""
+
+PRINTED = expand(
+    f"{STUDY}/aggregate/{{table}}.{{ending}}",
+    table=["bh_routing_results", "bh_routing_configs"],
+    ending=["parquet", "csv", "json"],
+)
+STORED = expand(
+    f"{STUDY}/aggregate/{{table}}.parquet",
+    table=["routing_by_layer", "expert_usage", "count_distribution", "paired_differences"],
+)
+SUMMARIES = expand(f"{STUDY}/evaluate/logs/{{experiment}}.json", experiment=EXPERIMENTS)
+
+
+rule aggregate_all:
+    input:
+        f"{STUDY}/study.duckdb",
+        f"{STUDY}/data-dictionary.md",
+        SUMMARIES,
+        PRINTED,
+        STORED,
+
+
+rule build_warehouse:
+    """Compute the 16 metrics of every experiment in SQL, and refuse results that cannot be true."""
+    input:
+        scores=expand(f"{STUDY}/evaluate/scores/{{experiment}}.parquet", experiment=EXPERIMENTS),
+        traces=expand(f"{STUDY}/evaluate/traces/{{experiment}}.parquet", experiment=EXPERIMENTS),
+        scores_repeat=expand(f"{STUDY}/evaluate/scores/{{experiment}}_repeat.parquet", experiment=EXPERIMENTS),
+        traces_repeat=expand(f"{STUDY}/evaluate/traces/{{experiment}}_repeat.parquet", experiment=EXPERIMENTS),
+        speed=f"{STUDY}/evaluate/speed.json",
+        model=f"{STUDY}/prepare/models/{MODEL}",
+    output:
+        database=f"{STUDY}/study.duckdb",
+        dictionary=f"{STUDY}/data-dictionary.md",
+    params:
+        kinds=[TEXTS[dataset]["kind"] for _ in CONFIGS for dataset in DATASETS],
+        code=fingerprint("switchyard.warehouse.build", "switchyard.warehouse.documentation"),
+    log:
+        f"{LOGS}/build_warehouse.log",
+    benchmark:
+        f"{LOGS}/build_warehouse.tsv"
+    conda:
+        "../envs/tables.yaml"
+    script:
+        "../workflow_scripts/build_warehouse.py"
+
+
+rule write_summaries:
+    """Write the summary of every experiment: its head, the 16 metrics, everything else measured."""
+    input:
+        rules.build_warehouse.output.database,
+    output:
+        SUMMARIES,
+    params:
+        code=fingerprint("switchyard.warehouse.summaries"),
+    log:
+        f"{LOGS}/write_summaries.log",
+    benchmark:
+        f"{LOGS}/write_summaries.tsv"
+    conda:
+        "../envs/tables.yaml"
+    script:
+        "../workflow_scripts/write_summaries.py"
+
+
+rule write_tables:
+    """Write the results tables, the same digits in Parquet, CSV and JSON."""
+    input:
+        rules.build_warehouse.output.database,
+    output:
+        PRINTED,
+        STORED,
+    params:
+        code=fingerprint("switchyard.warehouse.tables"),
+    log:
+        f"{LOGS}/write_tables.log",
+    benchmark:
+        f"{LOGS}/write_tables.tsv"
+    conda:
+        "../envs/tables.yaml"
+    script:
+        "../workflow_scripts/write_tables.py"

@@ -1,0 +1,78 @@
+"""Calibrate: null distributions of router logits, fitted on text that no evaluation sees.
+
+Reads   prepare/models/{model}/, prepare/datasets/{calibration,validation}.parquet
+Writes  calibrate/{model}_{text}_logits.parquet   router logits of the untouched model
+        calibrate/{model}_nulls.parquet           nine nulls per layer: layer, null, logit, cdf
+        calibrate/{model}_null_check.parquet      p-value histograms on the validation text
+        calibrate/{model}_null_summary.parquet    uniformity and rejections of each null
+"""
+
+
+rule calibrate_all:
+    input:
+        expand(f"{STUDY}/calibrate/{MODEL}_{{table}}.parquet", table=["nulls", "null_check", "null_summary"]),
+
+
+rule collect_router_logits:
+    """Run the untouched model over a calibration text and keep its router logits."""
+    input:
+        model=f"{STUDY}/prepare/models/{{model}}",
+        text=f"{STUDY}/prepare/datasets/{{text}}.parquet",
+    output:
+        f"{STUDY}/calibrate/{{model}}_{{text}}_logits.parquet",
+    params:
+        dtype=lambda w: config["models"][w.model]["dtype"],
+        tokens=config["calibration"]["tokens"],
+        max_length=config["calibration"]["max_length"],
+        batch_tokens=config["evaluation"]["batch_tokens"],
+        threads=config["evaluation"]["threads"],
+        code=fingerprint("switchyard.evaluation.router_logits", "switchyard.models.load"),
+    log:
+        f"{LOGS}/collect_router_logits/{{model}}_{{text}}.log",
+    benchmark:
+        f"{LOGS}/collect_router_logits/{{model}}_{{text}}.tsv"
+    threads: config["evaluation"]["threads"]
+    conda:
+        "../envs/model.yaml"
+    script:
+        "../workflow_scripts/collect_router_logits.py"
+
+
+rule fit_nulls:
+    """Fit the nine null distributions of every layer."""
+    input:
+        logits=f"{STUDY}/calibrate/{{model}}_calibration_logits.parquet",
+        model=f"{STUDY}/prepare/models/{{model}}",
+    output:
+        f"{STUDY}/calibrate/{{model}}_nulls.parquet",
+    params:
+        code=fingerprint("switchyard.routing.fitting", "switchyard.evaluation.logit_table"),
+    log:
+        f"{LOGS}/fit_nulls/{{model}}.log",
+    benchmark:
+        f"{LOGS}/fit_nulls/{{model}}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    script:
+        "../workflow_scripts/fit_nulls.py"
+
+
+rule check_nulls:
+    """Hold the nulls against router logits of other text: are p-values uniform, and what would BH reject?"""
+    input:
+        logits=f"{STUDY}/calibrate/{{model}}_validation_logits.parquet",
+        nulls=rules.fit_nulls.output,
+    output:
+        check=f"{STUDY}/calibrate/{{model}}_null_check.parquet",
+        summary=f"{STUDY}/calibrate/{{model}}_null_summary.parquet",
+    params:
+        alphas=sorted({s["alpha"] for s in CONFIGS.values() if "alpha" in s}),
+        code=fingerprint("switchyard.routing.null_check", "switchyard.evaluation.logit_table"),
+    log:
+        f"{LOGS}/check_nulls/{{model}}.log",
+    benchmark:
+        f"{LOGS}/check_nulls/{{model}}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    script:
+        "../workflow_scripts/check_nulls.py"

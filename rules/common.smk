@@ -1,0 +1,52 @@
+"""What every stage shares: the checked configuration, names of files, fingerprints of code."""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT / "lib"))
+
+from switchyard import config as study_config
+from switchyard.errors import InputError
+from switchyard.provenance import fingerprint
+from switchyard.routing.registry import rule_module
+from switchyard.text.corpus import versions
+
+try:
+    for file in workflow.configfiles:
+        study_config.read(file)
+    config = study_config.resolve(config, study_config.read(ROOT / "config.schema.yaml"))
+    CONFIGS = {setting["config"]: setting for setting in study_config.experiments(config)}
+except InputError as error:
+    raise SystemExit(f"switchyard: error: {error}")  # a WorkflowError would add its own lines
+
+# Jobs find the library on whatever machine they run; the launcher tells its own orphans by the second name.
+os.environ["PYTHONPATH"] = str(ROOT / "lib")
+os.environ["SWITCHYARD_CHECKOUT"] = str(Path.cwd())
+STUDY = f"results/{config['study']}"
+LOGS = f"{STUDY}/job-logs"
+MODEL = config["evaluation"]["model"]
+DATASETS = list(config["datasets"])
+TEXTS = {**config["datasets"], **{name: config["calibration"][name] for name in study_config.RESERVED_DATASETS}}
+if "hub" not in {entry["source"] for entry in (*config["models"].values(), *TEXTS.values())}:
+    os.environ["HF_HUB_OFFLINE"] = "1"
+TRAINED = [name for name, entry in config["models"].items() if entry["source"] == "pocket" and entry["retrain"]]
+EXPERIMENTS = [f"{name}_{dataset}" for name in CONFIGS for dataset in DATASETS]
+
+
+wildcard_constraints:
+    model="|".join(config["models"]),
+    config="|".join(CONFIGS),
+    dataset="|".join(TEXTS),
+    text="|".join(study_config.RESERVED_DATASETS),
+
+
+def needs_nulls(name):
+    """The nulls of the model, for configurations whose rule has p-values."""
+    return [f"{STUDY}/calibrate/{MODEL}_nulls.parquet"] if "null_distribution" in CONFIGS[name] else []
+
+
+def rule_modules(*names):
+    """Library modules of the rules behind configurations: what their fingerprints cover beside the shared code."""
+    return sorted({rule_module(CONFIGS[name]["rule"]) for name in names})

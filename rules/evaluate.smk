@@ -1,0 +1,101 @@
+"""Evaluate: every configuration on every dataset, and the speed of all configurations side by side.
+
+Reads   prepare/models/{model}/, prepare/datasets/{dataset}.parquet, calibrate/{model}_nulls.parquet
+Writes  evaluate/traces/{config}_{dataset}.parquet   routing of every token in every layer, lossless
+        evaluate/scores/{config}_{dataset}.parquet   what each sample's metric is made of
+        evaluate/{traces,scores}/..._repeat.parquet  the first samples again, alone and in reversed order
+        evaluate/logs/{config}_{dataset}_internal_routing.json
+        evaluate/speed.json                          measured by one job, alone on the machine
+        evaluate/models/{model}.json                 how good the untouched models are
+"""
+
+
+rule evaluate_all:
+    input:
+        expand(f"{STUDY}/evaluate/{{part}}/{{experiment}}.parquet", part=["traces", "scores"], experiment=EXPERIMENTS),
+        expand(f"{STUDY}/evaluate/logs/{{experiment}}_internal_routing.json", experiment=EXPERIMENTS),
+        expand(f"{STUDY}/evaluate/models/{{model}}.json", model=config["models"]),
+        f"{STUDY}/evaluate/speed.json",
+
+
+rule evaluate_experiment:
+    """Run one configuration on one dataset."""
+    input:
+        model=f"{STUDY}/prepare/models/{MODEL}",
+        dataset=f"{STUDY}/prepare/datasets/{{dataset}}.parquet",
+        nulls=lambda w: needs_nulls(w.config),
+    output:
+        trace=f"{STUDY}/evaluate/traces/{{config}}_{{dataset}}.parquet",
+        scores=f"{STUDY}/evaluate/scores/{{config}}_{{dataset}}.parquet",
+        trace_repeat=f"{STUDY}/evaluate/traces/{{config}}_{{dataset}}_repeat.parquet",
+        scores_repeat=f"{STUDY}/evaluate/scores/{{config}}_{{dataset}}_repeat.parquet",
+        log=f"{STUDY}/evaluate/logs/{{config}}_{{dataset}}_internal_routing.json",
+    params:
+        study=config["study"],
+        model=MODEL,
+        dtype=config["models"][MODEL]["dtype"],
+        setting=lambda w: CONFIGS[w.config],
+        samples=lambda w: TEXTS[w.dataset]["samples"],
+        max_length=lambda w: TEXTS[w.dataset]["max_length"],
+        run={key: config["evaluation"][key] for key in ("batch_tokens", "threads", "keep_logits", "spelled_out_samples")},
+        code=lambda w: fingerprint(
+            "switchyard.study", "switchyard.evaluation.run", "switchyard.models.load", *rule_modules(w.config)
+        ),
+    log:
+        f"{LOGS}/evaluate_experiment/{{config}}_{{dataset}}.log",
+    benchmark:
+        f"{LOGS}/evaluate_experiment/{{config}}_{{dataset}}.tsv"
+    threads: config["evaluation"]["threads"]
+    conda:
+        "../envs/model.yaml"
+    script:
+        "../workflow_scripts/evaluate_experiment.py"
+
+
+rule measure_speed:
+    """Time prefill and decode of every configuration, interleaved in one process that has the machine to itself."""
+    input:
+        model=f"{STUDY}/prepare/models/{MODEL}",
+        text=f"{STUDY}/prepare/datasets/validation.parquet",
+        nulls=sorted({path for name in CONFIGS for path in needs_nulls(name)}),
+    output:
+        f"{STUDY}/evaluate/speed.json",
+    params:
+        dtype=config["models"][MODEL]["dtype"],
+        settings=CONFIGS,
+        speed=config["speed"],
+        code=fingerprint("switchyard.study", "switchyard.evaluation.speed", "switchyard.models.load", *rule_modules(*CONFIGS)),
+    log:
+        f"{LOGS}/measure_speed.log",
+    benchmark:
+        f"{LOGS}/measure_speed.tsv"
+    threads: workflow.cores
+    conda:
+        "../envs/model.yaml"
+    script:
+        "../workflow_scripts/measure_speed.py"
+
+
+rule assess_model:
+    """Say how good an untouched model is, against chance, and how evenly it uses its experts."""
+    input:
+        model=f"{STUDY}/prepare/models/{{model}}",
+        datasets=expand(f"{STUDY}/prepare/datasets/{{dataset}}.parquet", dataset=DATASETS),
+    output:
+        f"{STUDY}/evaluate/models/{{model}}.json",
+    params:
+        dtype=lambda w: config["models"][w.model]["dtype"],
+        datasets={name: TEXTS[name]["max_length"] for name in DATASETS},
+        samples=config["evaluation"]["assessment_samples"],
+        batch_tokens=config["evaluation"]["batch_tokens"],
+        threads=config["evaluation"]["threads"],
+        code=fingerprint("switchyard.evaluation.assessment", "switchyard.models.load"),
+    log:
+        f"{LOGS}/assess_model/{{model}}.log",
+    benchmark:
+        f"{LOGS}/assess_model/{{model}}.tsv"
+    threads: config["evaluation"]["threads"]
+    conda:
+        "../envs/model.yaml"
+    script:
+        "../workflow_scripts/assess_model.py"

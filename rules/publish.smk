@@ -1,0 +1,2 @@
+rule publish_all:
+    input: []

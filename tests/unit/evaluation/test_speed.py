@@ -1,0 +1,73 @@
+"""Speed is measured fairly; how fast anything is stays untested."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from switchyard.errors import InputError
+from switchyard.evaluation import speed
+from switchyard.evaluation.speed import measure
+from switchyard.routing.topk import TopK
+
+SIZES = {"rounds": 3, "warmup_rounds": 1, "prefill_tokens": 40, "decode_tokens": 4}
+SIZES |= {"sequence_length": 16, "prompt_tokens": 5}
+TEXT = list(range(2, 60))
+
+
+def test_each_configuration_has_a_row_of_counted_rounds(model: Any) -> None:
+    done: list[int] = []
+    rows = measure(model, {"a": TopK(2), "b": TopK(4), "own": None}, TEXT, progress=done.append, **SIZES)
+    assert [row["config"] for row in rows] == ["a", "b", "own"]
+    for row in rows:
+        assert (row["rounds"], row["prefill_tokens"], row["decoded_tokens"]) == (3, 32, 12)
+        assert row["tokens_per_second"] > 0
+        assert 0 < row["latency_p50_ms"] <= row["latency_p95_ms"] <= row["latency_p99_ms"]
+        assert row["latency_ms_per_token"] == row["latency_p50_ms"]
+    assert sum(done) == 3 * 4
+
+
+def test_configurations_take_turns_and_each_round_starts_with_another(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    @contextmanager
+    def attach(model: Any, rule: str) -> Any:
+        order.append(rule)
+        yield
+
+    monkeypatch.setattr(speed, "attach", attach)
+    measure(model, {"a": "a", "b": "b", "c": "c"}, TEXT, **SIZES)
+    assert "".join(order) == "abc" + "bca" + "cab" + "abc"
+
+
+def test_numbers_are_those_of_the_clock(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "_time_prefill", lambda model, batch: 0.5)
+    latencies = iter([[1.0, 2.0, 3.0, 90.0], [1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 2.0, 2.0], [2.0] * 4])
+    monkeypatch.setattr(speed, "_time_decode", lambda model, prompt, tokens: next(latencies))
+    (row,) = measure(model, {"a": None}, TEXT, **SIZES)
+    assert row["tokens_per_second"] == 64
+    assert row["latency_ms_per_token"] == 2
+    assert row["latency_p99_ms"] == pytest.approx(3.89)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rounds": 0}, "nothing to measure"),
+        ({"prefill_tokens": 0}, "nothing to measure"),
+        ({"prefill_tokens": 500}, "58 tokens of text, 500 are needed"),
+        ({"decode_tokens": 100}, "58 tokens of text, 105 are needed"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(model: Any, change: dict[str, int], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        measure(model, {"a": None}, TEXT, **(SIZES | change))
+
+
+def test_without_configurations_there_is_nothing_to_measure(model: Any) -> None:
+    with pytest.raises(InputError, match="nothing to measure"):
+        measure(model, {}, TEXT, **SIZES)

@@ -1,0 +1,8 @@
+"""Property tests of the routing rules draw the same examples every time."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("deterministic", derandomize=True, deadline=None, max_examples=200, database=None)
+settings.load_profile("deterministic")

@@ -1,0 +1,308 @@
+"""A rule goes into a model, changes its routing and nothing else, and comes out without a trace."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from reference.moe_models import ARCHITECTURES, padded_batch, random_model
+from switchyard.errors import InputError
+from switchyard.models.blocks import find_moe_blocks
+from switchyard.routing import BenjaminiHochberg, NullDistribution, Selection, TokenContext, TopK, attach
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+DTYPES = [torch.float32, torch.bfloat16]
+IMPLEMENTATIONS = ["grouped_mm", "eager", "batched_mm"]
+
+
+class Seen(NamedTuple):
+    layer: int
+    logits: Tensor
+    selection: Selection
+    context: TokenContext
+
+
+@torch.no_grad()
+def observe(
+    model: nn.Module, rule: Any, *, labels: dict | None = None, **inputs: Tensor
+) -> tuple[Tensor, list[Seen]]:
+    """The model's logits and what an observer saw."""
+    seen: list[Seen] = []
+    with attach(model, rule, observer=lambda *what: seen.append(Seen(*what))) as attachment:
+        if labels:
+            attachment.label(**labels)
+        return model(**inputs).logits, seen
+
+
+def adaptive(model: nn.Module, alpha: float = 0.5, max_k: int = 6, min_k: int = 0) -> BenjaminiHochberg:
+    """BH under the nulls of the model's own logits on a padded batch: 0 to 6 experts per token."""
+    seen = observe(model, None, **padded_batch("right"))[1]
+    nulls = []
+    for block in seen:
+        ordered = block.logits.double().flatten().unique()
+        nulls.append(NullDistribution(ordered.tolist(), torch.linspace(0, 1, len(ordered)).tolist()))
+    return BenjaminiHochberg(alpha, max_k, min_k, null=nulls)
+
+
+def snapshot(model: nn.Module) -> dict[str, Any]:
+    """Everything that attach could have touched."""
+    hooks = {
+        name: (len(module._forward_hooks), len(module._forward_pre_hooks), sorted(vars(module)))
+        for name, module in model.named_modules()
+    }
+    return {
+        "config": model.config.to_dict(),
+        "own": model.config._experts_implementation_internal,
+        "hooks": hooks,
+    }
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_trained_top_k_is_the_untouched_model(
+    architecture: str, dtype: torch.dtype, side: str, implementation: str
+) -> None:
+    model = random_model(architecture, dtype)
+    model.set_experts_implementation(implementation)
+    plain, own = observe(model, None, **padded_batch(side))
+    attached, seen = observe(model, TopK(model.config.num_experts_per_tok), **padded_batch(side))
+    assert torch.equal(attached, plain)
+    for block, mine in zip(own, seen, strict=True):
+        assert torch.equal(block.logits, mine.logits)
+        assert torch.equal(block.selection.experts, mine.selection.experts)
+        assert torch.equal(block.selection.weights, mine.selection.weights)
+        assert torch.equal(block.selection.count, mine.selection.count)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@torch.no_grad()
+def test_the_ragged_path_of_a_full_selection_agrees_too(architecture: str) -> None:
+    model = random_model(architecture)
+    with attach(model, TopK(model.config.num_experts_per_tok), own_when_full=False):
+        ragged = model(**padded_batch("right")).logits
+    torch.testing.assert_close(ragged, model(**padded_batch("right")).logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_any_k_equals_a_model_configured_so(architecture: str, dtype: torch.dtype) -> None:
+    other = random_model(architecture, dtype, num_experts_per_tok=3)
+    attached, _ = observe(random_model(architecture, dtype), TopK(3), **padded_batch("left"))
+    with torch.no_grad():
+        assert torch.equal(attached, other(**padded_batch("left")).logits)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@torch.no_grad()
+def test_an_adaptive_rule_equals_eager_experts_with_the_same_selection(
+    architecture: str, dtype: torch.dtype
+) -> None:
+    """Eager knows the index num_experts, so a model with hooks alone, on eager, is the reference."""
+    model = random_model(architecture, dtype)
+    rule = adaptive(model)
+    logits, seen = observe(model, rule, **padded_batch("right"))
+    counts = torch.cat([block.selection.count for block in seen])
+    assert {0, 6} <= set(counts.tolist())
+    model.set_experts_implementation("eager")
+    hooks = [
+        block.gate.register_forward_hook(
+            lambda gate, args, output, mine=mine: (output[0], mine.selection.weights, mine.selection.experts)
+        )
+        for block, mine in zip(find_moe_blocks(model), seen, strict=True)
+    ]
+    expected = model(**padded_batch("right")).logits
+    assert all(hook.remove() is None for hook in hooks)
+    tolerance = 1e-4 if dtype == torch.float32 else 0.05 * expected.abs().max().item()
+    torch.testing.assert_close(logits, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@torch.no_grad()
+def test_generates_as_the_untouched_model(architecture: str) -> None:
+    model, batch = random_model(architecture), padded_batch("left")
+    options = {"max_new_tokens": 6, "do_sample": False, "eos_token_id": None}
+    plain = model.generate(**batch, **options)
+    with attach(model, TopK(model.config.num_experts_per_tok)):
+        assert torch.equal(model.generate(**batch, **options), plain)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@torch.no_grad()
+def test_decoding_with_a_cache_equals_prefill(architecture: str) -> None:
+    model = random_model(architecture)
+    ids = padded_batch("right")["input_ids"][:1]
+    seen: list[Seen] = []
+    with attach(model, adaptive(model), observer=lambda *what: seen.append(Seen(*what))):
+        whole = model(input_ids=ids).logits
+        cache = model(input_ids=ids[:, :4], use_cache=True).past_key_values
+        steps = [model(input_ids=ids[:, t : t + 1], past_key_values=cache).logits for t in range(4, 11)]
+    torch.testing.assert_close(torch.cat(steps, dim=1), whole[:, 4:], rtol=1e-4, atol=1e-4)
+    first_layer = [what.context for what in seen if what.layer == 0]
+    assert [context.position.tolist() for context in first_layer[2:]] == [[t] for t in range(4, 11)]
+
+
+@torch.no_grad()
+def test_a_single_token_without_an_expert() -> None:
+    model = random_model("olmoe")
+    rule = BenjaminiHochberg(0.01, 4, 0, null=[NullDistribution([1e6, 2e6], [0.0, 1.0])] * 3)
+    logits, seen = observe(model, rule, input_ids=torch.tensor([[5]]))
+    assert logits.isfinite().all()
+    assert [what.selection.count.tolist() for what in seen] == [[0]] * 3
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_comes_out_bit_for_bit(architecture: str) -> None:
+    model = random_model(architecture)
+    before, logits = snapshot(model), model(**padded_batch("right")).logits
+    observe(model, adaptive(model), **padded_batch("right"))
+    assert snapshot(model) == before
+    assert torch.equal(model(**padded_batch("right")).logits, logits)
+
+
+@pytest.mark.parametrize("original", [*IMPLEMENTATIONS, None])
+def test_comes_out_after_an_exception(original: str | None) -> None:
+    model = random_model("olmoe")
+    model.config._experts_implementation_internal = original
+    before = snapshot(model)
+    with pytest.raises(ZeroDivisionError), attach(model, TopK(2)):
+        raise ZeroDivisionError
+    assert snapshot(model) == before
+    with attach(model, TopK(2)):
+        pass
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_context_names_every_row(side: str) -> None:
+    batch = padded_batch(side)
+    labels = {"sample": [7, 7, 9], "sequence": [0, 1, 0]}
+    context = observe(random_model("olmoe"), TopK(2), labels=labels, **batch)[1][0].context
+    real = batch["attention_mask"].bool().flatten()
+    assert torch.equal(context.is_token, real)
+    assert torch.equal(context.token_id, batch["input_ids"].flatten())
+    assert context.sample[real].tolist() == [7] * 18 + [9]
+    assert context.sequence[real].tolist() == [0] * 11 + [1] * 7 + [0]
+    assert context.position[real].tolist() == [*range(11), *range(7), 0]
+    assert (context.position[~real] == -1).all()
+
+
+def test_labels_hold_for_one_forward_and_fit_the_batch() -> None:
+    model, batch = random_model("olmoe"), padded_batch("right")
+    seen: list[Seen] = []
+    with attach(model, None, observer=lambda *what: seen.append(Seen(*what))) as attachment:
+        attachment.label(sample=[5, 6, 7], sequence=[1, 1, 1])
+        model(**batch)
+        model(**batch)
+        attachment.label(sample=[5], sequence=[0])
+        with pytest.raises(InputError, match="1 rows were named but the batch has 3"):
+            model(**batch)
+        with pytest.raises(InputError, match="one of each per row"):
+            attachment.label(sample=[5], sequence=[])
+    assert seen[0].context.sample.unique().tolist() == [5, 6, 7]
+    assert seen[3].context.sample.unique().tolist() == [0, 1, 2]
+
+
+def test_without_a_mask_every_token_is_real() -> None:
+    context = observe(random_model("olmoe"), None, input_ids=torch.tensor([[0, 5, 0]]))[1][0].context
+    assert context.is_token.all()
+    assert context.position.tolist() == [0, 1, 2]
+
+
+def test_embeddings_have_no_token_ids() -> None:
+    context = observe(random_model("olmoe"), None, inputs_embeds=torch.randn(2, 3, 32))[1][0].context
+    assert context.token_id.tolist() == [-1] * 6
+
+
+@torch.no_grad()
+def test_the_base_model_alone_is_labelled_too() -> None:
+    model, batch = random_model("olmoe"), padded_batch("right")
+    seen: list[Seen] = []
+    with attach(model, TopK(2), observer=lambda *what: seen.append(Seen(*what))) as attachment:
+        attachment.label(sample=[3, 4, 5], sequence=[0, 0, 0])
+        model.base_model(**batch)
+    assert seen[0].context.sample.unique().tolist() == [3, 4, 5]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_fills_in_what_the_model_knows(architecture: str) -> None:
+    model = random_model(architecture)
+    with attach(model, TopK(2)) as attachment:
+        assert attachment.rule.trained_top_k == model.config.num_experts_per_tok
+        assert attachment.rule.normalise is (architecture == "mixtral")
+    with attach(model, TopK(2, trained_top_k=1, normalise=True)) as attachment:
+        assert attachment.rule == TopK(2, trained_top_k=1, normalise=True)
+
+
+class EverySecond:
+    """A rule that is no dataclass and asks for the position: experts only on even ones."""
+
+    def select(self, logits: Tensor, layer: int, context: TokenContext | None = None) -> Selection:
+        count = (context.position % 2 == 0).long()
+        experts = torch.where(count.bool(), layer, logits.shape[-1])[:, None]
+        return Selection(experts, count[:, None].float(), count)
+
+
+def test_any_object_that_selects_is_a_rule_and_gets_its_context() -> None:
+    _, seen = observe(random_model("olmoe"), EverySecond(), input_ids=torch.tensor([[4, 5, 6]]))
+    assert [what.selection.experts.tolist() for what in seen] == [[[n], [16], [n]] for n in range(3)]
+
+
+@torch.no_grad()
+def test_refuses_nan_in_a_token_but_not_in_padding() -> None:
+    """A hook poisons what the second router says of the last token."""
+    model = random_model("olmoe")
+
+    def poison(gate: nn.Module, args: tuple, output: tuple) -> tuple:
+        return output[0].index_fill(0, torch.tensor([2]), torch.nan), *output[1:]
+
+    find_moe_blocks(model)[1].gate.register_forward_hook(poison)
+    ids = torch.tensor([[4, 5, 0]])
+    with attach(model, None):
+        model(input_ids=ids, attention_mask=torch.tensor([[1, 1, 0]]))
+        with pytest.raises(InputError, match="layer 1 are NaN"):
+            model(input_ids=ids)
+
+
+def test_refuses_experts_that_cannot_drop() -> None:
+    model = random_model("olmoe")
+    del model.base_model.layers[1].mlp.experts.config
+    before = model.config._experts_implementation
+    with (
+        pytest.raises(InputError, match=r"model\.layers\.1\.mlp: its experts bypass"),
+        attach(model, TopK(2)),
+    ):
+        pass
+    assert model.config._experts_implementation == before
+
+
+def test_keeps_no_hold_on_the_cache() -> None:
+    model = random_model("olmoe")
+    with torch.no_grad(), attach(model, TopK(2)):
+        cache = model(input_ids=torch.tensor([[4, 5]]), use_cache=True).past_key_values
+        model(input_ids=torch.tensor([[6]]), past_key_values=cache)
+        held = weakref.ref(cache)
+        del cache
+        gc.collect()
+        assert held() is None
+
+
+def test_refuses() -> None:
+    model = random_model("olmoe")
+    with attach(model, TopK(2)):
+        for again in (model, model.base_model):
+            with pytest.raises(InputError, match="has a rule already"), attach(again, TopK(2)):
+                pass
+    config = LlamaConfig(
+        vocab_size=32, hidden_size=16, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2
+    )
+    with pytest.raises(InputError, match="'llama'"), attach(LlamaForCausalLM(config), TopK(2)):
+        pass
+    mask = torch.ones(1, 1, 3, 3, dtype=torch.bool)
+    with pytest.raises(InputError, match="4 dimensions"):
+        observe(model, TopK(2), input_ids=torch.tensor([[4, 5, 6]]), attention_mask=mask)

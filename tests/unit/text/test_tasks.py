@@ -1,0 +1,168 @@
+"""Rows turned into samples, and one clear line for every value that cannot be used."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from switchyard.errors import InputError
+from switchyard.files import read_stamp, write_table
+from switchyard.text.kinds import SCHEMAS, kind_of
+from switchyard.text.sources import Rows, load_rows
+from switchyard.text.tasks import LAYOUTS, prepare
+
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
+
+HELLASWAG = {
+    "activity_label": "Pole vault",
+    "ctx_a": "A sport.",
+    "ctx_b": "a few women",
+    "endings": ["run.", "swim [step] far.", "sit.", "read."],
+    "label": "1",
+}
+ARC = {
+    "question": "What is wet?",
+    "choices": {"text": ["sand", "water", "stone"], "label": ["1", "2", "3"]},
+    "answerKey": "2",
+}
+CHOICE = {"context": "It rains", "options": ["water", "sand"], "label": 0}
+
+
+def rows(*records: dict[str, Any]) -> Rows:
+    columns = tuple(dict.fromkeys(column for record in records for column in record))
+    return Rows(records=list(records), columns=columns, names=("set.jsonl",))
+
+
+def refused(kind: str, layout: str, *records: dict[str, Any]) -> str:
+    with pytest.raises(InputError) as caught:
+        prepare(rows(*records), kind=kind, layout=layout)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_hellaswag_gives_a_context_and_clean_endings() -> None:
+    table = prepare(rows(HELLASWAG), kind="choice", layout="hellaswag")
+    assert table.to_pylist() == [
+        {
+            "sample_id": 0,
+            "context": "Pole vault: A sport. A few women",
+            "options": ["run.", "swim far.", "sit.", "read."],
+            "characters": [4, 9, 4, 5],
+            "label": 1,
+        }
+    ]
+
+
+def test_arc_labels_may_be_letters_or_numbers() -> None:
+    sample = prepare(rows(ARC), kind="choice", layout="arc").to_pylist()[0]
+    assert sample["context"] == "Question: What is wet?\nAnswer:"
+    assert (sample["options"], sample["label"]) == (["sand", "water", "stone"], 1)
+
+
+def test_lambada_asks_for_what_follows_the_last_space() -> None:
+    table = prepare(rows({"text": 'He said:\n\n"Yes, signs'}), kind="cloze", layout="lambada")
+    assert table.to_pylist() == [{"sample_id": 0, "context": 'He said:\n\n"Yes,', "target": "signs"}]
+
+
+def test_plain_pages_are_their_own_originals() -> None:
+    table = prepare(rows({"text": "Größe zählt"}), kind="perplexity", layout="plain")
+    assert table.to_pylist()[0] | {"text": ""} == {
+        "sample_id": 0,
+        "text": "",
+        "page": 0,
+        "original_bytes": 14,
+        "original_words": 2,
+    }
+
+
+@pytest.mark.parametrize(("kind", "layout"), [(k, name) for k in LAYOUTS for name in LAYOUTS[k]])
+def test_every_layout_gives_the_columns_of_its_kind(kind: str, layout: str) -> None:
+    text = " = Title = " if layout == "wikitext" else "A whole sentence"
+    row = {"text": text, "context": "A", "target": "b", "options": ["c", "d"], **HELLASWAG, **ARC, "label": 1}
+    table = prepare(rows(row), kind=kind, layout=layout)
+    assert table.schema.equals(SCHEMAS[kind])
+    assert kind_of(table) == kind
+
+
+def test_the_kind_stands_in_the_stamp_of_the_file(tmp_path: Path) -> None:
+    write_table(tmp_path / "set.parquet", prepare(rows(CHOICE), kind="choice", layout="plain"))
+    assert read_stamp(tmp_path / "set.parquet") == {"kind": "choice", "layout": "plain"}
+
+
+def test_no_more_samples_than_wanted_are_read() -> None:
+    broken = CHOICE | {"label": 7}
+    table = prepare(rows(CHOICE, CHOICE, broken), kind="choice", layout="plain", samples=2)
+    assert table["sample_id"].to_pylist() == [0, 1]
+
+
+def test_fewer_samples_than_wanted_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        table = prepare(rows(CHOICE), kind="choice", layout="plain", samples=9)
+    assert table.num_rows == 1
+    assert "set.jsonl: 1 choice samples, 9 were asked for" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "layout", "record", "words"),
+    [
+        ("riddle", "plain", CHOICE, ["'riddle'", "perplexity, cloze, choice"]),
+        ("choice", "lambada", CHOICE, ["'lambada'", "plain, hellaswag, arc"]),
+        ("cloze", "lambada", {"words": "x"}, ["set.jsonl", "'text'", "it has words"]),
+        ("cloze", "lambada", {"text": "single"}, ["set.jsonl, row 1", "'text'", "last word"]),
+        ("cloze", "lambada", {"text": "ends with space "}, ["row 1", "last word"]),
+        ("cloze", "plain", {"context": " ", "target": "x"}, ["row 1", "'context'", "empty"]),
+        ("perplexity", "plain", {"text": 5}, ["row 1", "'text'", "int"]),
+        ("perplexity", "plain", {"text": None}, ["row 1", "'text'", "NoneType"]),
+        ("perplexity", "wikitext", {"text": "no heading"}, ["'text'", "layout plain"]),
+        ("choice", "plain", CHOICE | {"label": 2}, ["row 1", "'label'", "2 is outside 0..1"]),
+        ("choice", "plain", CHOICE | {"label": -1}, ["row 1", "-1 is outside 0..1"]),
+        ("choice", "plain", CHOICE | {"label": ""}, ["row 1", "'label'", "whole number", "split"]),
+        ("choice", "plain", CHOICE | {"label": "A"}, ["row 1", "'A'", "whole number"]),
+        ("choice", "plain", CHOICE | {"label": True}, ["row 1", "whole number"]),
+        ("choice", "plain", CHOICE | {"label": 1.5}, ["row 1", "1.5", "whole number"]),
+        ("choice", "plain", CHOICE | {"options": ["one"]}, ["row 1", "'options'", "two or more"]),
+        ("choice", "plain", CHOICE | {"options": "water"}, ["row 1", "'options'", "two or more"]),
+        ("choice", "plain", CHOICE | {"options": ["x", ""]}, ["row 1", "'options'", "empty"]),
+        ("choice", "hellaswag", HELLASWAG | {"endings": ["a", None]}, ["row 1", "'endings'", "two or more"]),
+        ("choice", "hellaswag", HELLASWAG | {"endings": ["a", "[step]"]}, ["row 1", "'endings'", "empty"]),
+        ("choice", "hellaswag", HELLASWAG | {"label": "4"}, ["row 1", "4 is outside 0..3"]),
+        ("choice", "hellaswag", HELLASWAG | {"ctx_a": ""}, ["row 1", "'ctx_a'", "empty"]),
+        ("choice", "arc", ARC | {"answerKey": "D"}, ["row 1", "'D'", "1, 2, 3"]),
+        ("choice", "arc", ARC | {"choices": ["sand"]}, ["row 1", "'choices'"]),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(
+    kind: str, layout: str, record: dict[str, Any], words: list[str]
+) -> None:
+    message = refused(kind, layout, record)
+    assert all(word in message for word in words), message
+
+
+def test_a_column_that_one_row_lacks_names_the_row() -> None:
+    assert "set.jsonl, row 2, column 'text'" in refused("perplexity", "plain", {"text": "x"}, {"other": "y"})
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "layout", "samples"),
+    [
+        ("lambada_openai_test_first200", "cloze", "lambada", 200),
+        ("hellaswag_val_first200", "choice", "hellaswag", 200),
+        ("arc_challenge_validation", "choice", "arc", 299),
+    ],
+)
+def test_published_sets_are_read_whole(name: str, kind: str, layout: str, samples: int) -> None:
+    path = SHARED / f"{name}.parquet"
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not in {path.parent}")
+    source = load_rows({"source": "file", "path": path})
+    table = prepare(source, kind=kind, layout=layout)
+    assert table.num_rows == samples
+    if layout == "hellaswag":
+        assert table["label"].to_pylist() == [int(row["label"]) for row in source.records]
+    if layout == "lambada":
+        whole = [f"{row['context']} {row['target']}" for row in table.to_pylist()]
+        assert whole == [row["text"] for row in source.records]

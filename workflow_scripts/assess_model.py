@@ -1,0 +1,47 @@
+"""Rule assess_model: an untouched model's quality against chance, and the balance of its experts."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+from switchyard.evaluation.assessment import assess
+from switchyard.files import read_json, write_json
+from switchyard.job import logged
+from switchyard.models.load import load_model, load_tokenizer
+from switchyard.progress import bar
+from switchyard.provenance import stamp
+
+
+def main(
+    *, name: str, model: Path, dtype: str, datasets: dict[str, Path], max_length: dict[str, int], samples: int, batch_tokens: int, output: Path, code: str
+) -> None:
+    with bar(samples * len(datasets), f"assess_model {name}", unit="sequences") as progress:
+        found = assess(
+            load_model(model, dtype=dtype),
+            load_tokenizer(model),
+            {dataset: pq.read_table(path) for dataset, path in datasets.items()},
+            structure=read_json(model / "structure.json"),
+            max_length=max_length,
+            samples=samples,
+            batch_tokens=batch_tokens,
+            progress=progress.update,
+        )
+    settings = {"dtype": dtype, "max_length": max_length, "samples": samples, "batch_tokens": batch_tokens}
+    made = stamp(code=code, config=settings, inputs={"model": model, **datasets})
+    write_json(output, {"model": name, **found, "provenance": made})
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        torch.set_num_threads(snakemake.params.threads)
+        main(
+            name=snakemake.wildcards.model,
+            model=Path(snakemake.input.model),
+            dtype=snakemake.params.dtype,
+            datasets=dict(zip(snakemake.params.datasets, map(Path, snakemake.input.datasets))),
+            max_length=snakemake.params.datasets,
+            samples=snakemake.params.samples,
+            batch_tokens=snakemake.params.batch_tokens,
+            output=Path(snakemake.output[0]),
+            code=snakemake.params.code,
+        )

@@ -1,0 +1,50 @@
+"""Rule build_warehouse: scores, traces and speed -> the study's database."""
+
+from pathlib import Path
+
+from switchyard.files import read_json, read_stamp, write_text
+from switchyard.job import logged
+from switchyard.progress import bar
+from switchyard.warehouse.build import build
+from switchyard.warehouse.documentation import describe_warehouse
+
+
+def main(
+    *,
+    files: list[dict[str, Path]],
+    kinds: list[str],
+    speed: Path,
+    structure: Path,
+    database: Path,
+    dictionary: Path,
+) -> None:
+    experiments = [{**read_stamp(own["scores"]), **own, "kind": kind} for own, kind in zip(files, kinds)]
+    with bar(len(experiments), "build_warehouse", unit="experiments") as progress:
+        build(
+            database,
+            experiments=experiments,
+            speed_rows=read_json(speed)["rows"],
+            structure=read_json(structure),
+            study_folder=database.parent,
+            progress=lambda done, total: progress.update(1),
+        )
+    write_text(dictionary, describe_warehouse(database))
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        given = snakemake.input
+        columns = {
+            "scores": given.scores,
+            "trace": given.traces,
+            "scores_repeat": given.scores_repeat,
+            "trace_repeat": given.traces_repeat,
+        }
+        main(
+            files=[dict(zip(columns, map(Path, paths))) for paths in zip(*columns.values())],
+            kinds=snakemake.params.kinds,
+            speed=Path(given.speed),
+            structure=Path(given.model) / "structure.json",
+            database=Path(snakemake.output.database),
+            dictionary=Path(snakemake.output.dictionary),
+        )

@@ -1,0 +1,32 @@
+"""Rule check_nulls: nulls + router logits of other text -> p-value histograms and rejections."""
+
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from switchyard.evaluation.logit_table import read_logits
+from switchyard.files import write_table
+from switchyard.job import logged
+from switchyard.provenance import stamp
+from switchyard.routing.null_check import histograms, summary
+from switchyard.routing.nulls import read_nulls
+
+
+def main(*, logits: Path, nulls: Path, check: Path, summary_path: Path, alphas: list[float], code: str) -> None:
+    names = pc.unique(pq.read_table(nulls, columns=["null"])["null"]).to_pylist()
+    fitted = {name: read_nulls(nulls, name) for name in names}
+    made = stamp(code=code, config={"alphas": alphas}, inputs={"logits": logits, "nulls": nulls})
+    write_table(check, histograms(read_logits(logits), fitted), made)
+    write_table(summary_path, summary(read_logits(logits), fitted, alphas), made)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            logits=Path(snakemake.input.logits),
+            nulls=Path(snakemake.input.nulls[0]),
+            check=Path(snakemake.output.check),
+            summary_path=Path(snakemake.output.summary),
+            alphas=snakemake.params.alphas,
+            code=snakemake.params.code,
+        )

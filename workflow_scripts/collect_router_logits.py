@@ -1,0 +1,45 @@
+"""Rule collect_router_logits: model + text -> router logits of every layer."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+from switchyard.evaluation.logit_table import write_logits
+from switchyard.evaluation.router_logits import collect_router_logits
+from switchyard.job import logged
+from switchyard.models.load import load_model, load_tokenizer
+from switchyard.progress import bar
+from switchyard.provenance import stamp
+
+
+def main(
+    *, name: str, model: Path, text: Path, output: Path, dtype: str, tokens: int, max_length: int, batch_tokens: int, code: str
+) -> None:
+    settings = {"dtype": dtype, "tokens": tokens, "max_length": max_length, "batch_tokens": batch_tokens}
+    with bar(tokens // max_length + 1, f"collect_router_logits {name}", unit="windows") as progress:
+        logits = collect_router_logits(
+            load_model(model, dtype=dtype),
+            load_tokenizer(model),
+            pq.read_table(text),
+            tokens=tokens,
+            max_length=max_length,
+            batch_tokens=batch_tokens,
+            progress=progress.update,
+        )
+    write_logits(output, logits, stamp(code=code, config=settings, inputs={"model": model, "text": text}))
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        torch.set_num_threads(snakemake.params.threads)
+        main(
+            name=snakemake.wildcards.text,
+            model=Path(snakemake.input.model),
+            text=Path(snakemake.input.text),
+            output=Path(snakemake.output[0]),
+            dtype=snakemake.params.dtype,
+            tokens=snakemake.params.tokens,
+            max_length=snakemake.params.max_length,
+            batch_tokens=snakemake.params.batch_tokens,
+            code=snakemake.params.code,
+        )

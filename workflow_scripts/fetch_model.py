@@ -1,0 +1,29 @@
+"""Rule fetch_model: a checkpoint on disk or on the hub -> a checked model folder with its structure."""
+
+from pathlib import Path
+from typing import Any
+
+from switchyard.files import atomic, write_json
+from switchyard.job import logged
+from switchyard.models.blocks import describe
+from switchyard.models.load import check_folder, copy_folder, link_hub_snapshot, load_config
+from switchyard.provenance import sha256_file, stamp
+
+
+def main(*, entry: dict[str, Any], output: Path, code: str) -> None:
+    with atomic(output) as partial:
+        if entry["source"] == "hub":
+            link_hub_snapshot(entry["repository"], entry["revision"], partial)
+        else:
+            copy_folder(Path(entry["path"]), partial)
+        check_folder(partial)
+        structure = describe(load_config(partial))
+        weights = {path.name: sha256_file(path) for path in sorted(partial.glob("*.safetensors"))}
+        settings = {key: value for key, value in entry.items() if key != "path"}
+        made = stamp(code=code, config=settings, inputs=weights)
+        write_json(partial / "structure.json", {**structure, "provenance": made})
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(entry=snakemake.params.entry, output=Path(snakemake.output[0]), code=snakemake.params.code)

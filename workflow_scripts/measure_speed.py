@@ -1,0 +1,54 @@
+"""Rule measure_speed: prefill and decode speed of all configurations, interleaved in one process."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+from switchyard.evaluation.speed import measure
+from switchyard.files import write_json
+from switchyard.job import logged
+from switchyard.models.load import load_model, load_tokenizer
+from switchyard.progress import bar
+from switchyard.provenance import stamp
+from switchyard.study import build_rule
+
+WARMUP_ROUNDS = 1
+
+
+def main(
+    *, model: Path, dtype: str, text: Path, nulls: Path | None, settings: dict[str, dict], speed: dict[str, Any], output: Path, code: str
+) -> None:
+    torch.set_num_threads(speed["threads"])
+    rules = {name: build_rule(setting, nulls) for name, setting in settings.items()}
+    pages = pq.read_table(text, columns=["text"])["text"].to_pylist()
+    tokenizer = load_tokenizer(model)
+    token_ids = [token for page in pages for token in tokenizer(page)["input_ids"]]
+    with bar(len(rules) * (speed["rounds"] + WARMUP_ROUNDS), "measure_speed", unit="timings") as progress:
+        rows = measure(
+            load_model(model, dtype=dtype),
+            rules,
+            token_ids,
+            rounds=speed["rounds"],
+            warmup_rounds=WARMUP_ROUNDS,
+            prefill_tokens=speed["prefill_tokens"],
+            decode_tokens=speed["decode_tokens"],
+            progress=progress.update,
+        )
+    made = stamp(code=code, config={"speed": speed, "dtype": dtype}, inputs={"model": model, "text": text})
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {speed['threads']} threads"
+    write_json(output, {"device": device, "rows": rows, "provenance": made})
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            model=Path(snakemake.input.model),
+            dtype=snakemake.params.dtype,
+            text=Path(snakemake.input.text),
+            nulls=next(map(Path, snakemake.input.get("nulls", [])), None),
+            settings=snakemake.params.settings,
+            speed=snakemake.params.speed,
+            output=Path(snakemake.output[0]),
+            code=snakemake.params.code,
+        )

@@ -1,0 +1,52 @@
+"""Rule train_pocket_model: corpus -> a pocket model trained from scratch."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+from switchyard.files import atomic, write_json
+from switchyard.job import logged
+from switchyard.models.blocks import describe
+from switchyard.models.pocket import Recipe, encode, save_pocket, train
+from switchyard.progress import bar
+from switchyard.provenance import stamp
+from switchyard.text.tokenizer import train_tokenizer
+
+
+def main(
+    *, name: str, recipe: Recipe, vocabulary_size: int, corpus: Path, output: Path, checkpoints: Path, code: str
+) -> None:
+    rows = pq.read_table(corpus, columns=["split", "text"]).to_pylist()
+    texts = {split: [row["text"] for row in rows if row["split"] == split] for split in ("train", "validation")}
+    tokenizer = train_tokenizer(texts["train"], vocabulary_size=vocabulary_size)
+    with bar(recipe.steps, f"train_pocket_model {name}") as progress:
+        model, log = train(
+            recipe,
+            tokenizer,
+            training=encode(tokenizer, texts["train"]),
+            validation=encode(tokenizer, texts["validation"]),
+            checkpoints=checkpoints,
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            report=progress.update,
+        )
+    made = stamp(code=code, config={"vocabulary_size": vocabulary_size}, inputs={"corpus": corpus})
+    with atomic(output) as partial:
+        save_pocket(partial, model, tokenizer, recipe, log)
+        write_json(partial / "structure.json", {**describe(model.config), "provenance": made})
+    shutil.rmtree(checkpoints)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        settings: dict[str, Any] = snakemake.params.recipe
+        main(
+            name=snakemake.wildcards.model,
+            recipe=Recipe(**settings),
+            vocabulary_size=snakemake.params.vocabulary_size,
+            corpus=Path(snakemake.input.corpus),
+            output=Path(snakemake.output[0]),
+            checkpoints=Path(snakemake.params.checkpoints),
+            code=snakemake.params.code,
+        )

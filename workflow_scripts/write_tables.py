@@ -1,0 +1,24 @@
+"""Rule write_tables: the database -> results tables in Parquet, CSV and JSON."""
+
+from pathlib import Path
+
+from switchyard.job import logged
+from switchyard.provenance import sha256_json, stamp
+from switchyard.warehouse.database import open_read_only, rows
+from switchyard.warehouse.tables import write_tables
+
+
+def main(*, database: Path, folder: Path, code: str) -> None:
+    with open_read_only(database) as connection:
+        experiments = rows(connection, "SELECT config, dataset, provenance FROM experiments ORDER BY ordinal")
+    made = stamp(code=code, config={}, inputs={"experiments": sha256_json(experiments)})
+    write_tables(database, folder, made)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            database=Path(snakemake.input[0]),
+            folder=Path(snakemake.output[0]).parent,
+            code=snakemake.params.code,
+        )
