@@ -37,15 +37,15 @@ test: lint  ## style, lint and all tests
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest -q tests
 
 lint: $(INSTALLED)  ## style of the Python and Snakemake files
-	@$(BIN)/ruff format --check --quiet . || { echo "switchyard: error: files are not formatted; run make format" >&2; exit 1; }
+	@$(BIN)/ruff format --check . >/dev/null || { echo "switchyard: error: files are not formatted; run make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/snakefmt --check --quiet Snakefile rules || { echo "switchyard: error: rules are not formatted; run make format" >&2; exit 1; }
+	@$(BIN)/snakefmt --check Snakefile rules >/dev/null 2>&1 || { echo "switchyard: error: rules are not formatted; run make format" >&2; exit 1; }
 	@$(BIN)/python -m snakemake --lint --quiet $(if $(STUDY),--configfile $(STUDY))
 
 format: $(INSTALLED)  ## format the Python and Snakemake files
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
-	@$(BIN)/snakefmt --quiet Snakefile rules
+	@$(BIN)/snakefmt Snakefile rules
 
 bench: $(INSTALLED)  ## benchmarks that print ratios
 	@for script in bench/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done

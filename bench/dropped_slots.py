@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from transformers import OlmoeConfig, OlmoeForCausalLM
+
 from switchyard.routing import (
     BenjaminiHochberg,
     NullDistribution,
@@ -22,7 +24,6 @@ from switchyard.routing import (
     attach,
     fit_nulls,
 )
-from transformers import OlmoeConfig, OlmoeForCausalLM
 
 ROUNDS = 15
 TOKENS = 2048

@@ -39,15 +39,15 @@ rule build_warehouse:
     output:
         database=f"{STUDY}/study.duckdb",
         dictionary=f"{STUDY}/data-dictionary.md",
-    params:
-        kinds=[TEXTS[dataset]["kind"] for _ in CONFIGS for dataset in DATASETS],
-        code=fingerprint("switchyard.warehouse.build", "switchyard.warehouse.documentation"),
     log:
         f"{LOGS}/build_warehouse.log",
     benchmark:
         f"{LOGS}/build_warehouse.tsv"
     conda:
         "../envs/tables.yaml"
+    params:
+        kinds=[TEXTS[dataset]["kind"] for _ in CONFIGS for dataset in DATASETS],
+        code=fingerprint("switchyard.warehouse.build", "switchyard.warehouse.documentation"),
     script:
         "../workflow_scripts/build_warehouse.py"
 
@@ -58,14 +58,14 @@ rule write_summaries:
         rules.build_warehouse.output.database,
     output:
         SUMMARIES,
-    params:
-        code=fingerprint("switchyard.warehouse.summaries"),
     log:
         f"{LOGS}/write_summaries.log",
     benchmark:
         f"{LOGS}/write_summaries.tsv"
     conda:
         "../envs/tables.yaml"
+    params:
+        code=fingerprint("switchyard.warehouse.summaries"),
     script:
         "../workflow_scripts/write_summaries.py"
 
@@ -77,13 +77,13 @@ rule write_tables:
     output:
         PRINTED,
         STORED,
-    params:
-        code=fingerprint("switchyard.warehouse.tables"),
     log:
         f"{LOGS}/write_tables.log",
     benchmark:
         f"{LOGS}/write_tables.tsv"
     conda:
         "../envs/tables.yaml"
+    params:
+        code=fingerprint("switchyard.warehouse.tables"),
     script:
         "../workflow_scripts/write_tables.py"

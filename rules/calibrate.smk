@@ -20,6 +20,13 @@ rule collect_router_logits:
         text=f"{STUDY}/prepare/datasets/{{text}}.parquet",
     output:
         f"{STUDY}/calibrate/{{model}}_{{text}}_logits.parquet",
+    log:
+        f"{LOGS}/collect_router_logits/{{model}}_{{text}}.log",
+    benchmark:
+        f"{LOGS}/collect_router_logits/{{model}}_{{text}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: config["evaluation"]["threads"]
     params:
         dtype=lambda w: config["models"][w.model]["dtype"],
         tokens=config["calibration"]["tokens"],
@@ -27,13 +34,6 @@ rule collect_router_logits:
         batch_tokens=config["evaluation"]["batch_tokens"],
         threads=config["evaluation"]["threads"],
         code=fingerprint("switchyard.evaluation.router_logits", "switchyard.models.load"),
-    log:
-        f"{LOGS}/collect_router_logits/{{model}}_{{text}}.log",
-    benchmark:
-        f"{LOGS}/collect_router_logits/{{model}}_{{text}}.tsv"
-    threads: config["evaluation"]["threads"]
-    conda:
-        "../envs/model.yaml"
     script:
         "../workflow_scripts/collect_router_logits.py"
 
@@ -45,14 +45,14 @@ rule fit_nulls:
         model=f"{STUDY}/prepare/models/{{model}}",
     output:
         f"{STUDY}/calibrate/{{model}}_nulls.parquet",
-    params:
-        code=fingerprint("switchyard.routing.fitting", "switchyard.evaluation.logit_table"),
     log:
         f"{LOGS}/fit_nulls/{{model}}.log",
     benchmark:
         f"{LOGS}/fit_nulls/{{model}}.tsv"
     conda:
         "../envs/tables.yaml"
+    params:
+        code=fingerprint("switchyard.routing.fitting", "switchyard.evaluation.logit_table"),
     script:
         "../workflow_scripts/fit_nulls.py"
 
@@ -65,14 +65,14 @@ rule check_nulls:
     output:
         check=f"{STUDY}/calibrate/{{model}}_null_check.parquet",
         summary=f"{STUDY}/calibrate/{{model}}_null_summary.parquet",
-    params:
-        alphas=sorted({s["alpha"] for s in CONFIGS.values() if "alpha" in s}),
-        code=fingerprint("switchyard.routing.null_check", "switchyard.evaluation.logit_table"),
     log:
         f"{LOGS}/check_nulls/{{model}}.log",
     benchmark:
         f"{LOGS}/check_nulls/{{model}}.tsv"
     conda:
         "../envs/tables.yaml"
+    params:
+        alphas=sorted({s["alpha"] for s in CONFIGS.values() if "alpha" in s}),
+        code=fingerprint("switchyard.routing.null_check", "switchyard.evaluation.logit_table"),
     script:
         "../workflow_scripts/check_nulls.py"

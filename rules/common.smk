@@ -22,16 +22,26 @@ except InputError as error:
     raise SystemExit(f"switchyard: error: {error}")  # a WorkflowError would add its own lines
 
 # Jobs find the library on whatever machine they run; the launcher tells its own orphans by the second name.
-os.environ["PYTHONPATH"] = str(ROOT / "lib")
-os.environ["SWITCHYARD_CHECKOUT"] = str(Path.cwd())
+sources = {entry["source"] for part in ("models", "datasets") for entry in config[part].values()}
+os.environ.update(
+    PYTHONPATH=str(ROOT / "lib"),
+    SWITCHYARD_CHECKOUT=str(Path.cwd()),
+    **({} if "hub" in sources else dict(HF_HUB_OFFLINE="1")),
+)
+
 STUDY = f"results/{config['study']}"
 LOGS = f"{STUDY}/job-logs"
 MODEL = config["evaluation"]["model"]
 DATASETS = list(config["datasets"])
-TEXTS = {**config["datasets"], **{name: config["calibration"][name] for name in study_config.RESERVED_DATASETS}}
+TEXTS = {
+    **config["datasets"],
+    **{name: config["calibration"][name] for name in study_config.RESERVED_DATASETS},
+}
 if "hub" not in {entry["source"] for entry in (*config["models"].values(), *TEXTS.values())}:
     os.environ["HF_HUB_OFFLINE"] = "1"
-TRAINED = [name for name, entry in config["models"].items() if entry["source"] == "pocket" and entry["retrain"]]
+TRAINED = [
+    name for name, entry in config["models"].items() if entry["source"] == "pocket" and entry["retrain"]
+]
 EXPERIMENTS = [f"{name}_{dataset}" for name in CONFIGS for dataset in DATASETS]
 
 
@@ -50,3 +60,33 @@ def needs_nulls(name):
 def rule_modules(*names):
     """Library modules of the rules behind configurations: what their fingerprints cover beside the shared code."""
     return sorted({rule_module(CONFIGS[name]["rule"]) for name in names})
+
+
+def dataset_source(wildcards):
+    """The corpus, a local file, or nothing for the hub."""
+    entry = TEXTS[wildcards.dataset]
+    if entry["source"] == "pocket":
+        return f"{STUDY}/prepare/corpus.parquet"
+    return f"{config['data_folder']}/{entry['path']}" if entry["source"] == "file" else []
+
+
+def model_files(wildcards):
+    """Files of a checkpoint that lies on disk, so that a changed one is seen."""
+    entry = config["models"][wildcards.model]
+    return sorted(map(str, Path(entry["path"]).glob("*"))) if entry["source"] != "hub" else []
+
+
+def figure(name, folder="figures", category="Figures"):
+    """The files of a figure; the interactive page and the drawing are in the HTML report."""
+    caption = f"../reports/captions/{name}.rst"
+    stem = f"{STUDY}/publish/{folder}/{name}"
+    shown = {"caption": caption, "category": category}
+    drawing = report(f"{stem}.svg", **shown, labels={"figure": name, "format": "SVG"})
+    interactive = report(f"{stem}.html", **shown, labels={"figure": name, "format": "interactive"})
+    return [drawing, interactive, f"{stem}.png"]
+
+
+def page(name, category):
+    """A table or text as a page of the HTML report."""
+    path = f"{STUDY}/publish/tables/{name}.html"
+    return report(path, caption=f"../reports/captions/{name}.rst", category=category, labels={"table": name})

@@ -12,7 +12,11 @@ Writes  evaluate/traces/{config}_{dataset}.parquet   routing of every token in e
 
 rule evaluate_all:
     input:
-        expand(f"{STUDY}/evaluate/{{part}}/{{experiment}}.parquet", part=["traces", "scores"], experiment=EXPERIMENTS),
+        expand(
+            f"{STUDY}/evaluate/{{part}}/{{experiment}}.parquet",
+            part=["traces", "scores"],
+            experiment=EXPERIMENTS,
+        ),
         expand(f"{STUDY}/evaluate/logs/{{experiment}}_internal_routing.json", experiment=EXPERIMENTS),
         expand(f"{STUDY}/evaluate/models/{{model}}.json", model=config["models"]),
         f"{STUDY}/evaluate/speed.json",
@@ -30,6 +34,13 @@ rule evaluate_experiment:
         trace_repeat=f"{STUDY}/evaluate/traces/{{config}}_{{dataset}}_repeat.parquet",
         scores_repeat=f"{STUDY}/evaluate/scores/{{config}}_{{dataset}}_repeat.parquet",
         log=f"{STUDY}/evaluate/logs/{{config}}_{{dataset}}_internal_routing.json",
+    log:
+        f"{LOGS}/evaluate_experiment/{{config}}_{{dataset}}.log",
+    benchmark:
+        f"{LOGS}/evaluate_experiment/{{config}}_{{dataset}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: config["evaluation"]["threads"]
     params:
         study=config["study"],
         model=MODEL,
@@ -37,17 +48,16 @@ rule evaluate_experiment:
         setting=lambda w: CONFIGS[w.config],
         samples=lambda w: TEXTS[w.dataset]["samples"],
         max_length=lambda w: TEXTS[w.dataset]["max_length"],
-        run={key: config["evaluation"][key] for key in ("batch_tokens", "threads", "keep_logits", "spelled_out_samples")},
+        run={
+            key: config["evaluation"][key]
+            for key in ("batch_tokens", "threads", "keep_logits", "spelled_out_samples")
+        },
         code=lambda w: fingerprint(
-            "switchyard.study", "switchyard.evaluation.run", "switchyard.models.load", *rule_modules(w.config)
+            "switchyard.study",
+            "switchyard.evaluation.run",
+            "switchyard.models.load",
+            *rule_modules(w.config),
         ),
-    log:
-        f"{LOGS}/evaluate_experiment/{{config}}_{{dataset}}.log",
-    benchmark:
-        f"{LOGS}/evaluate_experiment/{{config}}_{{dataset}}.tsv"
-    threads: config["evaluation"]["threads"]
-    conda:
-        "../envs/model.yaml"
     script:
         "../workflow_scripts/evaluate_experiment.py"
 
@@ -60,18 +70,23 @@ rule measure_speed:
         nulls=sorted({path for name in CONFIGS for path in needs_nulls(name)}),
     output:
         f"{STUDY}/evaluate/speed.json",
-    params:
-        dtype=config["models"][MODEL]["dtype"],
-        settings=CONFIGS,
-        speed=config["speed"],
-        code=fingerprint("switchyard.study", "switchyard.evaluation.speed", "switchyard.models.load", *rule_modules(*CONFIGS)),
     log:
         f"{LOGS}/measure_speed.log",
     benchmark:
         f"{LOGS}/measure_speed.tsv"
-    threads: workflow.cores
     conda:
         "../envs/model.yaml"
+    threads: workflow.cores
+    params:
+        dtype=config["models"][MODEL]["dtype"],
+        settings=CONFIGS,
+        speed=config["speed"],
+        code=fingerprint(
+            "switchyard.study",
+            "switchyard.evaluation.speed",
+            "switchyard.models.load",
+            *rule_modules(*CONFIGS),
+        ),
     script:
         "../workflow_scripts/measure_speed.py"
 
@@ -83,6 +98,13 @@ rule assess_model:
         datasets=expand(f"{STUDY}/prepare/datasets/{{dataset}}.parquet", dataset=DATASETS),
     output:
         f"{STUDY}/evaluate/models/{{model}}.json",
+    log:
+        f"{LOGS}/assess_model/{{model}}.log",
+    benchmark:
+        f"{LOGS}/assess_model/{{model}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: config["evaluation"]["threads"]
     params:
         dtype=lambda w: config["models"][w.model]["dtype"],
         datasets={name: TEXTS[name]["max_length"] for name in DATASETS},
@@ -90,12 +112,5 @@ rule assess_model:
         batch_tokens=config["evaluation"]["batch_tokens"],
         threads=config["evaluation"]["threads"],
         code=fingerprint("switchyard.evaluation.assessment", "switchyard.models.load"),
-    log:
-        f"{LOGS}/assess_model/{{model}}.log",
-    benchmark:
-        f"{LOGS}/assess_model/{{model}}.tsv"
-    threads: config["evaluation"]["threads"]
-    conda:
-        "../envs/model.yaml"
     script:
         "../workflow_scripts/assess_model.py"

@@ -20,26 +20,18 @@ rule harvest_corpus:
     output:
         corpus=f"{STUDY}/prepare/corpus.parquet",
         card=f"{STUDY}/prepare/corpus.json",
-    params:
-        packages=config["corpus"]["packages"],
-        versions=lambda _: versions(config["corpus"]["packages"]),
-        code=fingerprint("switchyard.text.corpus", "switchyard.text.manifest"),
     log:
         f"{LOGS}/harvest_corpus.log",
     benchmark:
         f"{LOGS}/harvest_corpus.tsv"
     conda:
         "../envs/text.yaml"
+    params:
+        packages=config["corpus"]["packages"],
+        versions=lambda _: versions(config["corpus"]["packages"]),
+        code=fingerprint("switchyard.text.corpus", "switchyard.text.manifest"),
     script:
         "../workflow_scripts/harvest_corpus.py"
-
-
-def dataset_source(wildcards):
-    """The corpus, a local file, or nothing for the hub."""
-    entry = TEXTS[wildcards.dataset]
-    if entry["source"] == "pocket":
-        return rules.harvest_corpus.output.corpus
-    return f"{config['data_folder']}/{entry['path']}" if entry["source"] == "file" else []
 
 
 rule prepare_dataset:
@@ -48,15 +40,15 @@ rule prepare_dataset:
         dataset_source,
     output:
         f"{STUDY}/prepare/datasets/{{dataset}}.parquet",
-    params:
-        entry=lambda w: TEXTS[w.dataset],
-        code=fingerprint("switchyard.text.sources", "switchyard.text.tasks", "switchyard.text.pocket"),
     log:
         f"{LOGS}/prepare_dataset/{{dataset}}.log",
     benchmark:
         f"{LOGS}/prepare_dataset/{{dataset}}.tsv"
     conda:
         "../envs/text.yaml"
+    params:
+        entry=lambda w: TEXTS[w.dataset],
+        code=fingerprint("switchyard.text.sources", "switchyard.text.tasks", "switchyard.text.pocket"),
     script:
         "../workflow_scripts/prepare_dataset.py"
 
@@ -67,28 +59,22 @@ rule train_pocket_model:
         corpus=rules.harvest_corpus.output.corpus,
     output:
         directory(f"{STUDY}/prepare/models/{{model}}"),
+    log:
+        f"{LOGS}/train_pocket_model/{{model}}.log",
+    benchmark:
+        f"{LOGS}/train_pocket_model/{{model}}.tsv"
     wildcard_constraints:
         model="|".join(TRAINED) or "none",
+    conda:
+        "../envs/model.yaml"
+    threads: lambda w: config["models"][w.model]["training"]["threads"]
     params:
         recipe=lambda w: config["models"][w.model]["training"],
         vocabulary_size=config["corpus"]["vocabulary_size"],
         checkpoints=f"{STUDY}/prepare/training/{{model}}",
         code=fingerprint("switchyard.models.pocket", "switchyard.text.tokenizer"),
-    log:
-        f"{LOGS}/train_pocket_model/{{model}}.log",
-    benchmark:
-        f"{LOGS}/train_pocket_model/{{model}}.tsv"
-    threads: lambda w: config["models"][w.model]["training"]["threads"]
-    conda:
-        "../envs/model.yaml"
     script:
         "../workflow_scripts/train_pocket_model.py"
-
-
-def model_files(wildcards):
-    """Files of a checkpoint that lies on disk, so that a changed one is seen."""
-    entry = config["models"][wildcards.model]
-    return sorted(map(str, Path(entry["path"]).glob("*"))) if entry["source"] != "hub" else []
 
 
 rule fetch_model:
@@ -97,16 +83,18 @@ rule fetch_model:
         model_files,
     output:
         directory(f"{STUDY}/prepare/models/{{model}}"),
-    wildcard_constraints:
-        model="|".join(name for name in config["models"] if name not in TRAINED) or "none",
-    params:
-        entry=lambda w: {key: config["models"][w.model].get(key) for key in ("source", "path", "repository", "revision")},
-        code=fingerprint("switchyard.models.load", "switchyard.models.blocks"),
     log:
         f"{LOGS}/fetch_model/{{model}}.log",
     benchmark:
         f"{LOGS}/fetch_model/{{model}}.tsv"
+    wildcard_constraints:
+        model="|".join(name for name in config["models"] if name not in TRAINED) or "none",
     conda:
         "../envs/model.yaml"
+    params:
+        entry=lambda w: {
+            key: config["models"][w.model].get(key) for key in ("source", "path", "repository", "revision")
+        },
+        code=fingerprint("switchyard.models.load", "switchyard.models.blocks"),
     script:
         "../workflow_scripts/fetch_model.py"

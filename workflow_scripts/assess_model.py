@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import torch
+
 from switchyard.evaluation.assessment import assess
 from switchyard.files import read_json, write_json
 from switchyard.job import logged
@@ -13,7 +14,16 @@ from switchyard.provenance import stamp
 
 
 def main(
-    *, name: str, model: Path, dtype: str, datasets: dict[str, Path], max_length: dict[str, int], samples: int, batch_tokens: int, output: Path, code: str
+    *,
+    name: str,
+    model: Path,
+    dtype: str,
+    datasets: dict[str, Path],
+    max_length: dict[str, int],
+    samples: int,
+    batch_tokens: int,
+    output: Path,
+    code: str,
 ) -> None:
     with bar(samples * len(datasets), f"assess_model {name}", unit="sequences") as progress:
         found = assess(

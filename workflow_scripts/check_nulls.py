@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
 from switchyard.evaluation.logit_table import read_logits
 from switchyard.files import write_table
 from switchyard.job import logged
@@ -12,7 +13,9 @@ from switchyard.routing.null_check import histograms, summary
 from switchyard.routing.nulls import read_nulls
 
 
-def main(*, logits: Path, nulls: Path, check: Path, summary_path: Path, alphas: list[float], code: str) -> None:
+def main(
+    *, logits: Path, nulls: Path, check: Path, summary_path: Path, alphas: list[float], code: str
+) -> None:
     names = pc.unique(pq.read_table(nulls, columns=["null"])["null"]).to_pylist()
     fitted = {name: read_nulls(nulls, name) for name in names}
     made = stamp(code=code, config={"alphas": alphas}, inputs={"logits": logits, "nulls": nulls})

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import torch
+
 from switchyard.evaluation.logit_table import write_logits
 from switchyard.evaluation.router_logits import collect_router_logits
 from switchyard.job import logged
@@ -13,7 +14,16 @@ from switchyard.provenance import stamp
 
 
 def main(
-    *, name: str, model: Path, text: Path, output: Path, dtype: str, tokens: int, max_length: int, batch_tokens: int, code: str
+    *,
+    name: str,
+    model: Path,
+    text: Path,
+    output: Path,
+    dtype: str,
+    tokens: int,
+    max_length: int,
+    batch_tokens: int,
+    code: str,
 ) -> None:
     settings = {"dtype": dtype, "tokens": tokens, "max_length": max_length, "batch_tokens": batch_tokens}
     with bar(tokens // max_length + 1, f"collect_router_logits {name}", unit="windows") as progress:

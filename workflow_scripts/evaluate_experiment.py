@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
+
 from switchyard.evaluation.run import Files, write_experiment
 from switchyard.files import read_json
 from switchyard.job import logged
@@ -33,7 +34,9 @@ def main(
     rule = build_rule(identity["setting"], nulls)
     settings = {**identity, "dtype": dtype, "max_length": max_length, "samples": samples, **run}
     inputs = {"model": model, "dataset": dataset, **({"nulls": nulls} if nulls else {})}
-    head["provenance"] = stamp(code=code, config=settings, inputs=inputs, model={"name": identity["model"], "dtype": dtype})
+    head["provenance"] = stamp(
+        code=code, config=settings, inputs=inputs, model={"name": identity["model"], "dtype": dtype}
+    )
     table = pq.read_table(dataset)
     with bar(samples, f"{head['config']} {head['dataset']}", unit="sequences") as progress:
         write_experiment(

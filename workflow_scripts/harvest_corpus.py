@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
+
 from switchyard.files import write_json, write_table
 from switchyard.job import logged
 from switchyard.progress import bar
@@ -18,11 +19,17 @@ def main(*, packages: list[str], manifest: Path, corpus: Path, card: Path, code:
         documents = harvest(packages, progress=progress.update)
     stray = moved(documents, manifest)
     for document in stray:
-        logging.warning("left out: %s was training text in another wording when the models were trained", document.name)
+        logging.warning(
+            "left out: %s was training text in another wording when the models were trained", document.name
+        )
     left_out = {d.name for d in stray}
     kept = [d for d in documents if d.name not in left_out]
     made = stamp(code=code, config={"packages": packages}, inputs={"manifest": manifest})
-    columns = {"name": [d.name for d in kept], "split": [d.split for d in kept], "digest": [d.digest for d in kept]}
+    columns = {
+        "name": [d.name for d in kept],
+        "split": [d.split for d in kept],
+        "digest": [d.digest for d in kept],
+    }
     write_table(corpus, pa.table({**columns, "text": [d.text for d in kept]}), made)
     write_json(
         card,

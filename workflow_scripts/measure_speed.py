@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
+
 from switchyard.evaluation.speed import measure
 from switchyard.files import write_json
 from switchyard.job import logged
@@ -17,7 +18,15 @@ WARMUP_ROUNDS = 1
 
 
 def main(
-    *, model: Path, dtype: str, text: Path, nulls: Path | None, settings: dict[str, dict], speed: dict[str, Any], output: Path, code: str
+    *,
+    model: Path,
+    dtype: str,
+    text: Path,
+    nulls: Path | None,
+    settings: dict[str, dict],
+    speed: dict[str, Any],
+    output: Path,
+    code: str,
 ) -> None:
     torch.set_num_threads(speed["threads"])
     rules = {name: build_rule(setting, nulls) for name, setting in settings.items()}

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+
 from switchyard.files import write_table
 from switchyard.job import logged
 from switchyard.provenance import stamp
@@ -14,7 +15,9 @@ from switchyard.text.tasks import prepare
 
 def main(*, entry: dict[str, Any], source: Path | None, output: Path, code: str) -> None:
     if entry["source"] == "pocket":
-        table = prepare_pocket(entry["kind"], pq.read_table(source), samples=entry["samples"], split=entry["split"])
+        table = prepare_pocket(
+            entry["kind"], pq.read_table(source), samples=entry["samples"], split=entry["split"]
+        )
     else:
         rows = load_rows({**entry, "path": source}) if source else load_rows(entry)
         table = prepare(rows, kind=entry["kind"], layout=entry["layout"], samples=entry["samples"])

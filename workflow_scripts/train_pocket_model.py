@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
+
 from switchyard.files import atomic, write_json
 from switchyard.job import logged
 from switchyard.models.blocks import describe
@@ -16,10 +17,19 @@ from switchyard.text.tokenizer import train_tokenizer
 
 
 def main(
-    *, name: str, recipe: Recipe, vocabulary_size: int, corpus: Path, output: Path, checkpoints: Path, code: str
+    *,
+    name: str,
+    recipe: Recipe,
+    vocabulary_size: int,
+    corpus: Path,
+    output: Path,
+    checkpoints: Path,
+    code: str,
 ) -> None:
     rows = pq.read_table(corpus, columns=["split", "text"]).to_pylist()
-    texts = {split: [row["text"] for row in rows if row["split"] == split] for split in ("train", "validation")}
+    texts = {
+        split: [row["text"] for row in rows if row["split"] == split] for split in ("train", "validation")
+    }
     tokenizer = train_tokenizer(texts["train"], vocabulary_size=vocabulary_size)
     with bar(recipe.steps, f"train_pocket_model {name}") as progress:
         model, log = train(

@@ -59,9 +59,13 @@ def read(path: str | Path) -> dict[str, Any]:
             mark = getattr(error, "problem_mark", None)
             place = f" line {mark.line + 1}" if mark else ""
             fault = " ".join(str(getattr(error, "problem", error)).split())
-            raise InputError(f"{path}:{place} is not YAML ({fault}); mend the indentation or quotes") from error
+            raise InputError(
+                f"{path}:{place} is not YAML ({fault}); mend the indentation or quotes"
+            ) from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: a map of settings is expected, found {type(content).__name__}; see config.yaml")
+        raise InputError(
+            f"{path}: a map of settings is expected, found {type(content).__name__}; see config.yaml"
+        )
     return content
 
 
@@ -88,7 +92,9 @@ def resolve(config: dict[str, Any], schema: dict[str, Any], root: Path = Path(".
     named = ("models", "datasets", "rules")
     pruned = {key: _without_nulls(value) if key in named else value for key, value in config.items()}
     filled = _with_defaults(pruned, schema, schema)
-    errors = sorted(Draft202012Validator(schema).iter_errors(filled), key=lambda error: [str(p) for p in error.path])
+    errors = sorted(
+        Draft202012Validator(schema).iter_errors(filled), key=lambda error: [str(p) for p in error.path]
+    )
     if errors:
         raise InputError(_one_line(errors[0]))
     for complaint in _senseless(filled, root):

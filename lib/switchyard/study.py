@@ -34,7 +34,8 @@ def experiment_head(
     most = setting.get("max_k", setting.get("k"))
     if most > structure["num_experts"]:
         raise InputError(
-            f"rules: {setting['config']} asks for {most} experts a token, {model} has {structure['num_experts']}; lower it"
+            f"rules: {setting['config']} asks for {most} experts a token, {model} has "
+            f"{structure['num_experts']}; lower it"
         )
     return {
         "schema_version": SCHEMA_VERSION,

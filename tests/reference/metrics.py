@@ -6,6 +6,7 @@ A trace is a list of dicts (rows of the Parquet file), a scores table a list of 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ def place(row: dict[str, Any]) -> tuple[int, int, int, int]:
 
 
 def metrics(
-    head: dict, trace: Rows, scores: Rows, trace_repeat: Rows, scores_repeat: Rows, speed: dict
+    *, head: dict, trace: Rows, scores: Rows, trace_repeat: Rows, scores_repeat: Rows, speed: dict
 ) -> dict:
     """All sixteen, by name."""
     counts = np.array([row["count"] for row in trace], float)
@@ -113,7 +114,7 @@ def correlations(head: dict, trace: Rows) -> list[float | None]:
     layers = counts_by_layer(head, trace)
     return [
         float(np.corrcoef(here, after)[0, 1]) if np.ptp(here) and np.ptp(after) else None
-        for here, after in zip(layers[:-1], layers[1:], strict=True)
+        for here, after in pairwise(layers)
     ]
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reference.synthetic import random_forward, write_scores, write_trace
 from switchyard.files import write_table
 from switchyard.warehouse.build import build
 from switchyard.warehouse.database import open_read_only, rows
-from tests.reference.synthetic import random_forward, write_scores, write_trace
 
 STRUCTURE = {
     "hidden_size": 12,

@@ -1,4 +1,4 @@
-"""The configuration as data: the schema describes every field, defaults are filled in, and one line refuses the rest."""
+"""The configuration as data: the schema describes every field, fills in defaults, and refuses the rest."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_null_drops_a_named_entry_and_only_there(default: dict, schema: dict) ->
     assert list(resolved["datasets"]) == ["heldout", "choice"]
     assert resolved["evaluation"]["spelled_out_samples"] is None
     assert "calibration.tokens" in refused(default, {"calibration": {"tokens": None}}, schema)
-    everything = {name: None for name in default["rules"]}
+    everything = dict.fromkeys(default["rules"])
     assert "rules" in refused(default, {"rules": everything}, schema)
 
 

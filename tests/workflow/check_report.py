@@ -82,7 +82,9 @@ class Page:
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
-        self.call("Emulation.setDeviceMetricsOverride", width=1600, height=1000, deviceScaleFactor=1, mobile=False)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=1600, height=1000, deviceScaleFactor=1, mobile=False
+        )
 
     session: str | None = None
 
@@ -109,7 +111,9 @@ class Page:
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, **where
         )
         if "exceptionDetails" in answer:
-            raise RuntimeError(answer["exceptionDetails"].get("exception", {}).get("description", "script failed"))
+            raise RuntimeError(
+                answer["exceptionDetails"].get("exception", {}).get("description", "script failed")
+            )
         return answer["result"].get("value")
 
     def frame_context(self) -> int | None:
@@ -131,7 +135,10 @@ class Page:
             params = event.get("params", {})
             if event.get("method") == "Runtime.exceptionThrown":
                 details = params["exceptionDetails"]
-                found.append("script error: " + details.get("exception", {}).get("description", details["text"]).split("\n")[0])
+                found.append(
+                    "script error: "
+                    + details.get("exception", {}).get("description", details["text"]).split("\n")[0]
+                )
             elif event.get("method") == "Network.requestWillBeSent":
                 url = params["request"]["url"]
                 if url.startswith(("http:", "https:", "ws:", "wss:")):
@@ -190,7 +197,9 @@ def check(report: Path, *, browser: str, screenshots: Path) -> tuple[int, list[s
             print(f"{number} of {len(shown)}: {entry['path']}", flush=True)
             problem = _visit(page, entry)
             problems += [f"{entry['path']}: {problem}"] if problem else []
-            page.screenshot(screenshots / f"{number:02d}_{re.sub(r'[^A-Za-z0-9.]+', '_', entry['path'])[-60:]}.png")
+            page.screenshot(
+                screenshots / f"{number:02d}_{re.sub(r'[^A-Za-z0-9.]+', '_', entry['path'])[-60:]}.png"
+            )
         return len(shown), problems + page.complaints()
 
 

@@ -17,6 +17,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 SNAKEFILE = """
+import os
+os.environ["SWITCHYARD_CHECKOUT"] = os.getcwd()
+
 configfile: "config.yaml"
 
 rule all:
@@ -101,14 +104,20 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def worker_of(folder: Path) -> int:
+    """Pid of the job that waits, once it is there."""
+    note = folder / "worker.pid"
+    wait_for(lambda: note.is_file() and note.read_text())
+    return int(note.read_text())
+
+
 def start_waiting(folder: Path) -> tuple[subprocess.Popen[str], int, int]:
     """A launch whose first job waits for the file `wait` to go: launcher, pid of snakemake, pid of the worker."""
     (folder / "wait").touch()
     launcher = launch(folder)
-    wait_for((folder / "worker.pid").exists)
-    wait_for((folder / "worker.pid").read_text)
+    worker = worker_of(folder)
     (snakemake,) = psutil.Process(launcher.pid).children()
-    return launcher, snakemake.pid, int((folder / "worker.pid").read_text())
+    return launcher, snakemake.pid, worker
 
 
 def is_done(folder: Path) -> bool:
@@ -149,17 +158,25 @@ def test_second_launch_is_told_in_one_line(checkout: Path) -> None:
     assert is_done(checkout)
 
 
-def test_snakemake_started_by_hand_is_left_in_peace(checkout: Path) -> None:
+def test_snakemake_started_by_hand_is_left_in_peace_until_it_is_killed(checkout: Path) -> None:
     (checkout / "wait").touch()
     by_hand = subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--cores", "1"], cwd=checkout, stderr=subprocess.DEVNULL
     )
-    wait_for((checkout / "worker.pid").exists)
+    worker = worker_of(checkout)
     code, output = run(checkout)
     assert code != 0
     assert f"another run is in progress (pid {by_hand.pid})" in output
+
+    by_hand.kill()
+    by_hand.wait(timeout=30)
+    assert psutil.pid_exists(worker)  # an orphan that would go on writing
+    launcher = launch(checkout)
+    wait_for(lambda: not psutil.pid_exists(worker))
     (checkout / "wait").unlink()
-    assert by_hand.wait(timeout=30) == 0
+    _, output = launcher.communicate(timeout=60)
+    assert (launcher.returncode, is_done(checkout)) == (0, True), output
+    assert "an earlier run was cut short" in output
 
 
 def test_killed_snakemake_leaves_no_worker_and_the_same_command_goes_on(checkout: Path) -> None:

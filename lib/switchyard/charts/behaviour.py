@@ -17,7 +17,7 @@ def floor_and_ceiling(tables: Tables) -> alt.HConcatChart:
     """Shares of (layer, token) with min_k, with max_k and with a number between; adaptive rules only."""
     frame = _shares(tables)
     caps = sorted(frame["k_or_max_k"].unique())
-    width = view_width(len(caps), gap=22) - 90 // len(caps)
+    width = view_width(len(caps), gap=22) - 90 // max(len(caps), 1)
     views = [
         _bars(frame[frame["k_or_max_k"] == cap], first=place == 0).properties(
             width=width, height=HEIGHT, title=style.small_title(f"max_k {cap}")
@@ -25,9 +25,10 @@ def floor_and_ceiling(tables: Tables) -> alt.HConcatChart:
         for place, cap in enumerate(caps)
     ]
     return titled(
-        views or [empty("no adaptive rule in this study")], "6. Floor, between, ceiling",
+        views or [empty("no adaptive rule in this study")],
+        "6. Floor, between, ceiling",
         "mean of the datasets; a token on the floor is no decision; static rules: all ceiling",
-    )  # fmt: skip
+    )
 
 
 def _shares(tables: Tables) -> pd.DataFrame:
@@ -35,7 +36,9 @@ def _shares(tables: Tables) -> pd.DataFrame:
     ceiling = over_datasets(tables, "ceiling_hit_rate").set_index("config_name")["ceiling_hit_rate"]
     wide = pd.DataFrame({"floor": floor, "between": 1 - floor - ceiling, "ceiling": ceiling}).clip(lower=0)
     long = wide.reset_index().melt("config_name", var_name="part", value_name="share")
-    frame = style.styled(tables, long.assign(order=long["part"].map(list(PARTS).index)))
+    frame = style.styled(
+        tables, long.assign(order=long["part"].map(list(PARTS).index)), "part", "share", "order"
+    )
     return frame[~frame["static"]]
 
 
@@ -48,20 +51,24 @@ def _bars(frame: pd.DataFrame, *, first: bool) -> alt.Chart:
         .encode(
             x=alt.X("setting:N", axis=alt.Axis(title="α", labelAngle=-90, labelOverlap=False, grid=False)),
             y=alt.Y(
-                "share:Q", stack=True, scale=axes.share_scale(),
+                "share:Q",
+                stack=True,
+                scale=axes.share_scale(),
                 axis=axis if first else alt.Axis(title=None, labels=False, ticks=False, tickCount=5),
             ),
-            color=alt.Color("part:N", scale=alt.Scale(domain=list(PARTS), range=list(PARTS.values())), legend=legend),
+            color=alt.Color(
+                "part:N", scale=alt.Scale(domain=list(PARTS), range=list(PARTS.values())), legend=legend
+            ),
             order="order:Q",
             tooltip=style.tooltips(("part", "number of experts", ""), ("share", "share", ".1%")),
         )
-    )  # fmt: skip
+    )
 
 
 def layers(tables: Tables) -> alt.HConcatChart:
     """Mean experts per token in every layer, mean of the datasets; one view per max_k, one line per alpha."""
     means = tables.layers.groupby(["config_name", "layer"], sort=False)["mean_count"].mean().reset_index()
-    frame = style.styled(tables, means)
+    frame = style.styled(tables, means, "layer", "mean_count")
     caps = sorted(frame["k_or_max_k"].unique())
     highest = int(max(caps))
     scale = axes.experts_scale(frame["mean_count"], highest=highest)
@@ -72,18 +79,29 @@ def layers(tables: Tables) -> alt.HConcatChart:
         )
         for place, cap in enumerate(caps)
     ]
-    return titled(views, "8. Layer by layer", "mean experts per token and layer (log), mean of the datasets; squares: static")
+    return titled(
+        views,
+        "8. Layer by layer",
+        "mean experts per token and layer (log), mean of the datasets; squares: static",
+    )
 
 
 def _lines(frame: pd.DataFrame, scale: alt.Scale, highest: int, *, first: bool) -> alt.LayerChart:
     depth = int(frame["layer"].max())
-    x = alt.X("layer:Q", axis=alt.Axis(title="layer", format="d", values=_layer_ticks(depth), grid=False),
-              scale=alt.Scale(domain=[-0.3, depth + 0.3], nice=False))  # fmt: skip
-    axis = axes.experts_axis(highest=highest, title="mean experts per token (log)" if first else None, labels=first, ticks=first)
+    x = alt.X(
+        "layer:Q",
+        axis=alt.Axis(title="layer", format="d", values=_layer_ticks(depth), grid=False),
+        scale=alt.Scale(domain=[-0.3, depth + 0.3], nice=False),
+    )
+    axis = axes.experts_axis(
+        highest=highest, title="mean experts per token (log)" if first else None, labels=first, ticks=first
+    )
     y = alt.Y("mean_count:Q", scale=scale, axis=axis)
     tips = style.tooltips(("layer", "layer", "d"), ("mean_count", "mean experts", ".2f"))
     base = alt.Chart(frame)
-    line = base.mark_line(strokeWidth=1.4, opacity=0.6).encode(x=x, y=y, detail="config_name:N", stroke=alt.Stroke("edge:N", scale=None))
+    line = base.mark_line(strokeWidth=1.4, opacity=0.6).encode(
+        x=x, y=y, detail="config_name:N", stroke=alt.Stroke("edge:N", scale=None)
+    )
     dots = style.points(base, x=x, y=y, tooltip=tips)
     return alt.layer(line, dots.encode(size=alt.value(32)))
 

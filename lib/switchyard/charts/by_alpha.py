@@ -45,7 +45,10 @@ def by_alpha(
     if spread:
         layers.append(
             base.mark_rule(strokeWidth=1.3).encode(
-                x=x, xOffset=offset, y=alt.Y(f"{spread[0]}:Q", scale=scale), y2=f"{spread[1]}:Q",
+                x=x,
+                xOffset=offset,
+                y=alt.Y(f"{spread[0]}:Q", scale=scale),
+                y2=f"{spread[1]}:Q",
                 stroke=alt.Stroke("edge:N", scale=None),
             )
         )
@@ -54,7 +57,9 @@ def by_alpha(
 
 
 def _setting_axis(width: int) -> alt.Axis:
-    return alt.Axis(title="α (false discovery rate)", labelAngle=-90 if width < 180 else 0, labelOverlap=False, grid=False)
+    return alt.Axis(
+        title="α (false discovery rate)", labelAngle=-90 if width < 180 else 0, labelOverlap=False, grid=False
+    )
 
 
 def _reference(tables: Tables, frame: pd.DataFrame, column: str, scale: alt.Scale) -> alt.Chart:
@@ -68,60 +73,91 @@ def _reference(tables: Tables, frame: pd.DataFrame, column: str, scale: alt.Scal
 
 def perplexity(tables: Tables) -> alt.HConcatChart:
     """Perplexity of every configuration, one view per dataset, each with its own logarithmic axis."""
-    frame = style.styled(tables, tables.results)
+    frame = style.styled(tables, tables.results, "dataset", "perplexity", "avg_experts")
     return _beside(
-        tables, frame, datasets=tables.datasets, column="perplexity",
-        scale=lambda rows: axes.log_scale(rows["perplexity"]), axis_title="perplexity (log)",
+        tables,
+        frame,
+        datasets=tables.datasets,
+        column="perplexity",
+        scale=lambda rows: axes.log_scale(rows["perplexity"]),
+        axis_title="perplexity (log)",
         tooltip=style.tooltips(("perplexity", "perplexity", ",.4~r"), ("avg_experts", "mean experts", ".2f")),
         title="1. Perplexity",
         subtitle=f"lower is better; each dataset its own log axis; dashed: trained top-{tables.trained_top_k}",
-    )  # fmt: skip
+    )
 
 
 def accuracy(tables: Tables) -> alt.HConcatChart:
     """Accuracy on every dataset that has one, on one axis from zero."""
-    frame = style.styled(tables, tables.results.dropna(subset=["avg_task_accuracy"]))
+    scored = tables.results.dropna(subset=["avg_task_accuracy"])
+    frame = style.styled(tables, scored, "dataset", "avg_task_accuracy", "avg_experts")
     highest = float(frame["avg_task_accuracy"].max()) if len(frame) else 1.0
     scale = alt.Scale(domain=[0, min(1.0, 1.12 * highest) or 1.0], nice=False)
     return _beside(
-        tables, frame, datasets=tables.accuracy_datasets, column="avg_task_accuracy",
-        scale=lambda rows: scale, axis_title="accuracy (share)",
-        tooltip=style.tooltips(("avg_task_accuracy", "accuracy", ".3f"), ("avg_experts", "mean experts", ".2f")),
+        tables,
+        frame,
+        datasets=tables.accuracy_datasets,
+        column="avg_task_accuracy",
+        scale=lambda rows: scale,
+        axis_title="accuracy (share)",
+        tooltip=style.tooltips(
+            ("avg_task_accuracy", "accuracy", ".3f"), ("avg_experts", "mean experts", ".2f")
+        ),
         title="2. Task accuracy",
         subtitle=f"higher is better; axis from zero; dashed: trained top-{tables.trained_top_k}",
-    )  # fmt: skip
+    )
 
 
 def experts(tables: Tables) -> alt.HConcatChart:
     """Mean experts per token: the mean over datasets with the range over datasets behind it."""
-    frame = style.styled(tables, over_datasets(tables, "avg_experts"))
+    frame = style.styled(tables, over_datasets(tables, "avg_experts"), "avg_experts", "lowest", "largest")
     highest = int(tables.configs["k_or_max_k"].max())
     view = by_alpha(
-        tables, frame, column="avg_experts", width=WIDTH, title="mean of the datasets",
+        tables,
+        frame,
+        column="avg_experts",
+        width=WIDTH,
+        title="mean of the datasets",
         scale=axes.experts_scale(frame["lowest"], highest=highest),
         axis=axes.experts_axis(highest=highest, title="mean experts per token (log)"),
         tooltip=style.tooltips(
-            ("avg_experts", "mean experts", ".2f"), ("lowest", "lowest dataset", ".2f"), ("largest", "highest", ".2f")
+            ("avg_experts", "mean experts", ".2f"),
+            ("lowest", "lowest dataset", ".2f"),
+            ("largest", "highest", ".2f"),
         ),
         spread=("lowest", "largest"),
-    )  # fmt: skip
-    return titled([view], "3. Experts per token", f"fewer is cheaper; bar: range over the datasets; log axis; dashed: trained top-{tables.trained_top_k}")
+    )
+    return titled(
+        [view],
+        "3. Experts per token",
+        f"fewer is cheaper; bar: range over the datasets; log axis; dashed: trained top-{tables.trained_top_k}",
+    )
 
 
 def utilisation(tables: Tables) -> alt.HConcatChart:
     """Share of experts used at all and the Gini coefficient of their use, means over datasets with ranges."""
     views = []
-    for column, name in (("expert_utilization", "experts used (share)"), ("gini_coefficient", "Gini of use (0 = even)")):
-        frame = style.styled(tables, over_datasets(tables, column))
+    for column, name in (
+        ("expert_utilization", "experts used (share)"),
+        ("gini_coefficient", "Gini of use (0 = even)"),
+    ):
+        frame = style.styled(tables, over_datasets(tables, column), column, "lowest", "largest")
         views.append(
             by_alpha(
-                tables, frame, column=column, width=view_width(2), title=name, scale=axes.share_scale(),
+                tables,
+                frame,
+                column=column,
+                width=view_width(2),
+                title=name,
+                scale=axes.share_scale(),
                 axis=alt.Axis(title="share" if not views else "coefficient", format=".1f", tickCount=5),
                 tooltip=style.tooltips((column, name, ".3f"), ("lowest", "lowest dataset", ".3f")),
                 spread=("lowest", "largest"),
-            )  # fmt: skip
+            )
         )
-    return titled(views, "7. Expert utilisation", "1 and 0 are even use; mean of the datasets, bar: their range")
+    return titled(
+        views, "7. Expert utilisation", "1 and 0 are even use; mean of the datasets, bar: their range"
+    )
 
 
 def over_datasets(tables: Tables, column: str) -> pd.DataFrame:
@@ -140,16 +176,24 @@ def view_width(views: int, *, gap: int = 46) -> int:
     return (WIDTH - gap * (views - 1)) // max(views, 1)
 
 
-def _beside(tables, frame, *, datasets, column, scale, axis_title, tooltip, title, subtitle) -> alt.HConcatChart:
+def _beside(
+    tables, frame, *, datasets, column, scale, axis_title, tooltip, title, subtitle
+) -> alt.HConcatChart:
     views = []
     for dataset in datasets:
         rows = frame[frame["dataset"] == dataset]
         axis = axes.number_axis(axis_title if not views else None)
         views.append(
             by_alpha(
-                tables, rows, column=column, scale=scale(rows), axis=axis, tooltip=tooltip,
-                width=view_width(len(datasets)), title=style.dataset_title(dataset),
-            )  # fmt: skip
+                tables,
+                rows,
+                column=column,
+                scale=scale(rows),
+                axis=axis,
+                tooltip=tooltip,
+                width=view_width(len(datasets)),
+                title=style.dataset_title(dataset),
+            )
         )
     return titled(views or [empty("no dataset of this study has it")], title, subtitle)
 
@@ -157,4 +201,9 @@ def _beside(tables, frame, *, datasets, column, scale, axis_title, tooltip, titl
 def empty(words: str) -> alt.Chart:
     """A view that says in words why nothing is drawn."""
     frame = pd.DataFrame({"words": [words]})
-    return alt.Chart(frame).mark_text(color=style.QUIET).encode(text="words:N").properties(width=WIDTH, height=HEIGHT)
+    return (
+        alt.Chart(frame)
+        .mark_text(color=style.QUIET)
+        .encode(text="words:N")
+        .properties(width=WIDTH, height=HEIGHT)
+    )

@@ -12,7 +12,9 @@ from switchyard.charts.tables import Tables
 def paired_differences(tables: Tables) -> alt.TopLevelMixin:
     """Mean difference of loss per token with its 95 % interval, one row per configuration, one view per dataset."""
     rows = tables.differences[tables.differences["config_name"] != tables.trained]
-    frame = style.styled(tables, rows)
+    frame = style.styled(
+        tables, rows, "dataset", "loss_difference", "loss_difference_low", "loss_difference_high"
+    )
     order = list(style.configurations(tables)["label"])
     views = [
         _view(frame[frame["dataset"] == dataset], order, first=place == 0).properties(
@@ -37,11 +39,18 @@ def _view(frame: pd.DataFrame, order: list[str], *, first: bool) -> alt.LayerCha
     base = alt.Chart(frame)
     zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(strokeDash=[5, 3], color=style.QUIET)
     bars = base.mark_rule(strokeWidth=1.8).encode(
-        x=alt.X("loss_difference_low:Q", scale=scale, axis=axis), x2="loss_difference_high:Q", y=y, stroke=alt.Stroke("edge:N", scale=None)
+        x=alt.X("loss_difference_low:Q", scale=scale, axis=axis),
+        x2="loss_difference_high:Q",
+        y=y,
+        stroke=alt.Stroke("edge:N", scale=None),
     )
     tips = style.tooltips(
-        ("loss_difference", "difference", "+.4f"), ("loss_difference_low", "from", "+.4f"), ("loss_difference_high", "to", "+.4f")
+        ("loss_difference", "difference", "+.4f"),
+        ("loss_difference_low", "from", "+.4f"),
+        ("loss_difference_high", "to", "+.4f"),
     )
     dots = style.points(base, x=alt.X("loss_difference:Q", scale=scale, axis=axis), y=y, tooltip=tips)
-    layered = alt.layer(zero.encode(x=alt.X("zero:Q", scale=scale, axis=axis)), bars, dots.encode(opacity=alt.value(1)))
+    layered = alt.layer(
+        zero.encode(x=alt.X("zero:Q", scale=scale, axis=axis)), bars, dots.encode(opacity=alt.value(1))
+    )
     return layered.properties(height=17 * max(len(shown), 1))

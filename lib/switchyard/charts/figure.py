@@ -16,7 +16,9 @@ def nine_panel(tables: Tables) -> alt.VConcatChart:
     """All panels in rows of three under one key; a click in the key highlights a configuration in every panel."""
     panels = [draw(tables) for draw in BARE.values()]
     grid = alt.concat(*panels, columns=COLUMNS, spacing=alt.RowColnumber(column=40, row=34), align="each")
-    title = alt.TitleParams(_title(tables), subtitle=_subtitle(tables), fontSize=16, anchor="start", offset=14)
+    title = alt.TitleParams(
+        _title(tables), subtitle=_subtitle(tables), fontSize=16, anchor="start", offset=14
+    )
     return style.dress(alt.vconcat(key(tables), grid, spacing=30, title=title))
 
 

@@ -16,7 +16,8 @@ def change_from_trained(tables: Tables) -> pd.DataFrame:
     """Every adaptive experiment with `change`: perplexity / that of the trained top-k on the dataset - 1."""
     results = tables.results
     trained = results[results["config_name"] == tables.trained].set_index("dataset")["perplexity"]
-    frame = style.styled(tables, results.assign(change=results["perplexity"] / results["dataset"].map(trained) - 1))
+    changes = results.assign(change=results["perplexity"] / results["dataset"].map(trained) - 1)
+    frame = style.styled(tables, changes, "dataset", "perplexity", "change")
     return frame[~frame["static"]]
 
 
@@ -24,7 +25,9 @@ def heatmap(tables: Tables) -> alt.HConcatChart:
     """Change of perplexity for alpha (across) and max_k (down), one view per dataset, one colour scale for all."""
     frame = change_from_trained(tables)
     reach = max(float(frame["change"].abs().max()), 0.01) if len(frame) else 0.01
-    colour = alt.Color("change:Q", scale=alt.Scale(domain=[-reach, 0, reach], range=[BETTER, EQUAL, WORSE]), legend=None)
+    colour = alt.Color(
+        "change:Q", scale=alt.Scale(domain=[-reach, 0, reach], range=[BETTER, EQUAL, WORSE]), legend=None
+    )
     width = view_width(len(tables.datasets), gap=22)
     views = [
         _view(tables, frame[frame["dataset"] == dataset], colour, reach, first=place == 0).properties(
@@ -33,18 +36,25 @@ def heatmap(tables: Tables) -> alt.HConcatChart:
         for place, dataset in enumerate(tables.datasets)
     ]
     return titled(
-        views if len(frame) else [empty("no adaptive rule in this study")], "4. α and max_k",
+        views if len(frame) else [empty("no adaptive rule in this study")],
+        "4. α and max_k",
         f"change of perplexity against trained top-{tables.trained_top_k}; orange is worse, blue is better",
-    )  # fmt: skip
+    )
 
 
-def _view(tables: Tables, frame: pd.DataFrame, colour: alt.Color, reach: float, *, first: bool) -> alt.LayerChart:
+def _view(
+    tables: Tables, frame: pd.DataFrame, colour: alt.Color, reach: float, *, first: bool
+) -> alt.LayerChart:
     alphas = [setting for setting in style.settings(tables) if setting != style.STATIC_SETTING]
     axis = alt.Axis(title="max_k") if first else alt.Axis(title=None, labels=False, ticks=False)
     base = alt.Chart(frame).encode(
-        x=alt.X("setting:N", sort=alphas, axis=alt.Axis(title="α", labelAngle=0, labelOverlap=False, grid=False)),
+        x=alt.X(
+            "setting:N", sort=alphas, axis=alt.Axis(title="α", labelAngle=0, labelOverlap=False, grid=False)
+        ),
         y=alt.Y("family:N", sort=style.families(tables), axis=axis),
-        tooltip=style.tooltips(("change", "change of perplexity", "+.1%"), ("perplexity", "perplexity", ",.4~r")),
+        tooltip=style.tooltips(
+            ("change", "change of perplexity", "+.1%"), ("perplexity", "perplexity", ",.4~r")
+        ),
     )
     dark = f"abs(datum.change) > {0.62 * reach!r}"
     words = base.mark_text(fontSize=10).encode(

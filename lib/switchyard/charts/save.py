@@ -10,6 +10,7 @@ from pathlib import Path
 import altair as alt
 import orjson
 import vl_convert
+from altair.utils.html import spec_to_html
 
 from switchyard.files import atomic
 
@@ -33,7 +34,7 @@ def save(chart: alt.TopLevelMixin, folder: str | Path, name: str, stamp: dict | 
     contents = {
         "svg": _svg(vl_convert.vegalite_to_svg(spec), note).encode(),
         "png": _png(vl_convert.vegalite_to_png(spec, scale=POINTS_PER_INCH / CSS_PER_INCH, ppi=DPI), note),
-        "html": _html(chart, name, note).encode(),
+        "html": _html(spec, name, note).encode(),
     }
     paths = []
     for suffix, content in contents.items():
@@ -56,8 +57,16 @@ def _png(image: bytes, note: str) -> bytes:
     return image[:header] + chunk + image[header:]
 
 
-def _html(chart: alt.TopLevelMixin, name: str, note: str) -> str:
-    page = chart.to_html(inline=True, embed_options=ACTIONS)
+def _html(spec: dict, name: str, note: str) -> str:
+    page = spec_to_html(
+        spec,
+        mode="vega-lite",
+        vega_version=alt.VEGA_VERSION,
+        vegalite_version=alt.VEGALITE_VERSION,
+        vegaembed_version=alt.VEGAEMBED_VERSION,
+        embed_options=ACTIONS,
+        template="inline",
+    )
     data = note.replace("</", "<\\/")
     block = f'<title>{html.escape(name)}</title>\n  <script type="application/json" id="switchyard">{data}</script>\n'
     return page.replace("<head>", f"<head>\n  {block}", 1).replace("<html>", '<html lang="en">', 1)

@@ -24,14 +24,44 @@ PICK = "pick"
 """Name of the selection that the key makes and every mark of a configuration listens to."""
 
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+SMALL = {"labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal"}
+CONFIG = {
+    "font": FONT,
+    "background": "white",
+    "padding": 12,
+    "view": {"stroke": "#cccccc"},
+    "axis": {
+        **SMALL,
+        "gridColor": "#ececec",
+        "domainColor": QUIET,
+        "tickColor": QUIET,
+        "labelColor": INK,
+        "titleColor": INK,
+        "labelOverlap": "greedy",
+    },
+    "title": {
+        "fontSize": 13,
+        "subtitleFontSize": 11,
+        "subtitleColor": "#555555",
+        "anchor": "start",
+        "frame": "group",
+        "color": INK,
+        "offset": 8,
+        "subtitlePadding": 4,
+    },
+    "legend": SMALL,
+}
+
 STATIC_SETTING = "top-k"
 
 
-def styled(tables: Tables, frame: pd.DataFrame) -> pd.DataFrame:
-    """`frame` (any table with `config_name`) joined with each configuration's label, colour, shape and places."""
-    return frame.drop(columns=["routing_type", "k_or_max_k", "alpha"], errors="ignore").merge(
-        configurations(tables), on="config_name", validate="many_to_one"
-    )
+def styled(tables: Tables, frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """The `columns` of `frame` (a table with `config_name`) with each configuration's label, colour, shape, places.
+
+    Only what a chart draws goes into it, since the data are copied into every figure.
+    """
+    looks = configurations(tables).drop(columns=["routing_type", "alpha"])
+    return frame[["config_name", *columns]].merge(looks, on="config_name", validate="many_to_one")
 
 
 def configurations(tables: Tables) -> pd.DataFrame:
@@ -39,11 +69,14 @@ def configurations(tables: Tables) -> pd.DataFrame:
     configs = tables.configs.copy()
     hues = _hues(configs)
     shades = _shades(configs)
-    configs["setting"] = [STATIC_SETTING if row.static else f"{row.alpha:.2f}" for row in configs.itertuples()]
+    configs["setting"] = [
+        STATIC_SETTING if row.static else f"{row.alpha:.2f}" for row in configs.itertuples()
+    ]
     configs["family"] = [f"{row.k_or_max_k}" for row in configs.itertuples()]
     configs["edge"] = [hues[row.k_or_max_k] for row in configs.itertuples()]
     configs["colour"] = [
-        "#ffffff" if row.static else tint(hues[row.k_or_max_k], shades[row.alpha]) for row in configs.itertuples()
+        "#ffffff" if row.static else tint(hues[row.k_or_max_k], shades[row.alpha])
+        for row in configs.itertuples()
     ]
     configs["shape"] = ["square" if row.static else "circle" for row in configs.itertuples()]
     configs["size"] = [70 if row.static else 55 for row in configs.itertuples()]
@@ -68,19 +101,7 @@ def tint(colour: str, white: float) -> str:
 
 def dress(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
     """The chart with the style's fonts, axes and background."""
-    return (
-        chart.configure(font=FONT, background="white", padding=12)
-        .configure_view(stroke="#cccccc")
-        .configure_axis(
-            labelFontSize=11, titleFontSize=11, titleFontWeight="normal", gridColor="#ececec", domainColor=QUIET,
-            tickColor=QUIET, labelColor=INK, titleColor=INK, labelOverlap="greedy",
-        )
-        .configure_title(
-            fontSize=13, subtitleFontSize=11, subtitleColor="#555555", anchor="start", frame="group", color=INK,
-            offset=8, subtitlePadding=4,
-        )
-        .configure_legend(labelFontSize=11, titleFontSize=11, titleFontWeight="normal")
-    )
+    return chart.properties(config=alt.Config(**CONFIG))
 
 
 def small_title(text: str) -> alt.TitleParams:
@@ -125,4 +146,6 @@ def _hues(configs: pd.DataFrame) -> dict[int, str]:
 def _shades(configs: pd.DataFrame) -> dict[float, float]:
     alphas = sorted(configs.loc[~configs["static"], "alpha"].dropna().unique())
     steps = max(len(alphas) - 1, 1)
-    return {alpha: PALEST * (1 - place / steps) if len(alphas) > 1 else 0.0 for place, alpha in enumerate(alphas)}
+    return {
+        alpha: PALEST * (1 - place / steps) if len(alphas) > 1 else 0.0 for place, alpha in enumerate(alphas)
+    }

@@ -28,7 +28,14 @@ COLUMNS = {
     "layers": ["config_name", "dataset", "layer", "mean_count"],
     "usage": ["config_name", "dataset", "layer", "expert", "uses"],
     "counts": ["config_name", "dataset", "count", "tokens"],
-    "differences": ["config_name", "dataset", "against", "loss_difference", "loss_difference_low", "loss_difference_high"],
+    "differences": [
+        "config_name",
+        "dataset",
+        "against",
+        "loss_difference",
+        "loss_difference_low",
+        "loss_difference_high",
+    ],
 }
 
 
@@ -46,7 +53,9 @@ class Tables:
     @classmethod
     def read(cls, folder: str | Path) -> Tables:
         """Read the Parquet files of `results/<study>/aggregate`; a missing file or column is an InputError."""
-        return cls(**{name: _read(Path(folder) / f"{file}.parquet", COLUMNS[name]) for name, file in FILES.items()})
+        return cls(
+            **{name: _read(Path(folder) / f"{file}.parquet", COLUMNS[name]) for name, file in FILES.items()}
+        )
 
     @cached_property
     def configs(self) -> pd.DataFrame:
@@ -94,7 +103,9 @@ class Tables:
         """Experts per token of the trained configuration."""
         rows = self.configs.loc[self.configs["config_name"] == self.trained, "k_or_max_k"]
         if rows.empty:
-            raise InputError(f"bh_routing_results: no row for {self.trained}; evaluate the trained top-k as well")
+            raise InputError(
+                f"bh_routing_results: no row for {self.trained}; evaluate the trained top-k as well"
+            )
         return int(rows.iloc[0])
 
 

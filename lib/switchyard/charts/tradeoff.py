@@ -9,31 +9,41 @@ from switchyard.charts import axes, style
 from switchyard.charts.by_alpha import HEIGHT, titled, view_width
 from switchyard.charts.tables import Tables
 
+COLUMNS = ("dataset", "perplexity", "avg_experts", "tokens_per_second")
+
 
 def pareto(tables: Tables) -> alt.HConcatChart:
     """Perplexity over mean experts per token, with the line of those no other beats on both."""
-    frame = style.styled(tables, tables.results)
+    frame = style.styled(tables, tables.results, *COLUMNS)
     highest = int(tables.configs["k_or_max_k"].max())
     axis = axes.experts_axis(
         highest=highest, title="mean experts (log)", step=2 if len(tables.datasets) > 1 else 1
     )
     x = alt.X("avg_experts:Q", scale=axes.experts_scale(frame["avg_experts"], highest=highest), axis=axis)
     return _against(
-        tables, frame, x, cost="avg_experts", title="5. Pareto frontier",
+        tables,
+        frame,
+        x,
+        cost="avg_experts",
+        title="5. Pareto frontier",
         subtitle="lower left is better; per token; line: none has fewer experts and is better",
-    )  # fmt: skip
+    )
 
 
 def speed(tables: Tables) -> alt.HConcatChart:
     """Perplexity over prefill speed, with the line of those no other beats on both."""
-    frame = style.styled(tables, tables.results.dropna(subset=["tokens_per_second"]))
+    frame = style.styled(tables, tables.results.dropna(subset=["tokens_per_second"]), *COLUMNS)
     highest = float(frame["tokens_per_second"].max()) if len(frame) else 1.0
     axis = alt.Axis(title="prefill speed (tokens/s)", format="~s", tickCount=3)
     x = alt.X("tokens_per_second:Q", scale=alt.Scale(domain=[0, 1.06 * highest], nice=False), axis=axis)
     return _against(
-        tables, frame.assign(slowness=-frame["tokens_per_second"]), x, cost="slowness", title="9. Speed against quality",
+        tables,
+        frame.assign(slowness=-frame["tokens_per_second"]),
+        x,
+        cost="slowness",
+        title="9. Speed against quality",
         subtitle="lower right is better; speed from zero; line: none is faster and better",
-    )  # fmt: skip
+    )
 
 
 def undominated(frame: pd.DataFrame, *, cost: str, loss: str) -> pd.DataFrame:
@@ -48,25 +58,35 @@ def undominated(frame: pd.DataFrame, *, cost: str, loss: str) -> pd.DataFrame:
     return ordered[(ordered[loss] == best_before) & (ordered[loss] < limit)]
 
 
-def _against(tables: Tables, frame: pd.DataFrame, x: alt.X, *, cost: str, title: str, subtitle: str) -> alt.HConcatChart:
+def _against(
+    tables: Tables, frame: pd.DataFrame, x: alt.X, *, cost: str, title: str, subtitle: str
+) -> alt.HConcatChart:
     width = view_width(len(tables.datasets))
     views = []
     for dataset in tables.datasets:
         rows = frame[frame["dataset"] == dataset]
         y = alt.Y(
-            "perplexity:Q", scale=axes.log_scale(rows["perplexity"]),
+            "perplexity:Q",
+            scale=axes.log_scale(rows["perplexity"]),
             axis=axes.number_axis("perplexity (log)" if not views else None),
-        )  # fmt: skip
-        views.append(_view(rows, undominated(rows, cost=cost, loss="perplexity"), x, y).properties(
-            width=width, height=HEIGHT, title=style.small_title(style.dataset_title(dataset)),
-        ))  # fmt: skip
+        )
+        views.append(
+            _view(rows, undominated(rows, cost=cost, loss="perplexity"), x, y).properties(
+                width=width,
+                height=HEIGHT,
+                title=style.small_title(style.dataset_title(dataset)),
+            )
+        )
     return titled(views, title, subtitle)
 
 
 def _view(rows: pd.DataFrame, front: pd.DataFrame, x: alt.X, y: alt.Y) -> alt.LayerChart:
     tips = style.tooltips(
-        ("perplexity", "perplexity", ",.4~r"), ("avg_experts", "mean experts", ".2f"),
+        ("perplexity", "perplexity", ",.4~r"),
+        ("avg_experts", "mean experts", ".2f"),
         ("tokens_per_second", "tokens/s", ",.0f"),
-    )  # fmt: skip
-    line = alt.Chart(front).mark_line(color=style.QUIET, strokeWidth=1.2).encode(x=x, y=y, order="avg_experts:Q")
+    )
+    line = (
+        alt.Chart(front).mark_line(color=style.QUIET, strokeWidth=1.2).encode(x=x, y=y, order="avg_experts:Q")
+    )
     return alt.layer(line, style.points(alt.Chart(rows), x=x, y=y, tooltip=tips))

@@ -61,5 +61,7 @@ def _enough(text: pa.Table, tokenizer: Any, tokens: int, max_length: int) -> lis
         if totals[-1] >= tokens:
             return sequences[: bisect.bisect_left(totals, tokens) + 1]
         if len(sequences) < windows:
-            raise InputError(f"calibration: the text holds {totals[-1]} tokens of {tokens}; lower calibration.tokens")
+            raise InputError(
+                f"calibration: the text holds {totals[-1]} tokens of {tokens}; lower calibration.tokens"
+            )
         windows *= 2

@@ -13,7 +13,12 @@ INTENDED_USE = (
 
 
 def model_card(
-    name: str, *, training: dict[str, Any], structure: dict[str, Any], assessment: dict[str, Any], corpus: dict[str, Any]
+    name: str,
+    *,
+    training: dict[str, Any],
+    structure: dict[str, Any],
+    assessment: dict[str, Any],
+    corpus: dict[str, Any],
 ) -> str:
     """A Markdown model card.
 
@@ -41,13 +46,26 @@ def model_card(
 
 
 def _shape(structure: dict[str, Any]) -> str:
-    keys = ("num_layers", "hidden_size", "num_experts", "top_k", "intermediate_size", "normalise", "vocab_size")
+    keys = (
+        "num_layers",
+        "hidden_size",
+        "num_experts",
+        "top_k",
+        "intermediate_size",
+        "normalise",
+        "vocab_size",
+    )
     return "## Structure\n\n" + _table(("field", "value"), [(key, structure[key]) for key in keys])
 
 
 def _log(log: list[dict[str, float]]) -> str:
     rows = [
-        (f"{e['tokens']:,}", f"{e['training_loss']:.3f}", f"{e['validation_loss']:.3f}", f"{math.exp(e['validation_loss']):.1f}")
+        (
+            f"{e['tokens']:,}",
+            f"{e['training_loss']:.3f}",
+            f"{e['validation_loss']:.3f}",
+            f"{math.exp(e['validation_loss']):.1f}",
+        )
         for e in log
     ]
     return _table(("tokens", "training loss", "validation loss", "validation perplexity"), rows)
@@ -56,7 +74,8 @@ def _log(log: list[dict[str, float]]) -> str:
 def _corpus(corpus: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in corpus["packages"].items())
     documents = ", ".join(f"{count:,} {split}" for split, count in corpus["documents"].items())
-    return f"## Corpus\n\nDocumentation strings of {packages}: documents {documents}.\n\nFingerprint `{corpus['fingerprint']}`."
+    text = f"Documentation strings of {packages}: documents {documents}."
+    return f"## Corpus\n\n{text}\n\nFingerprint `{corpus['fingerprint']}`."
 
 
 def _scores(assessment: dict[str, Any]) -> str:
@@ -65,7 +84,11 @@ def _scores(assessment: dict[str, Any]) -> str:
         if "perplexity" in found:
             rows.append((name, found["samples"], f"perplexity {found['perplexity']:.2f}", "", ""))
             continue
-        above = (found["accuracy"] - found["chance"]) / found["standard_error"] if found["standard_error"] else math.inf
+        above = (
+            (found["accuracy"] - found["chance"]) / found["standard_error"]
+            if found["standard_error"]
+            else math.inf
+        )
         accuracy = f"accuracy {found['accuracy']:.3f} ± {found['standard_error']:.3f}"
         rows.append((name, found["samples"], accuracy, f"{found['chance']:.3f}", f"{above:.1f}"))
     header = ("dataset", "samples", "score on the test split", "chance", "standard errors above chance")
@@ -74,7 +97,9 @@ def _scores(assessment: dict[str, Any]) -> str:
 
 def _balance(assessment: dict[str, Any]) -> str:
     rows = [(e["layer"], e["experts_used"], f"{e['busiest_over_even']:.2f}") for e in assessment["layers"]]
-    return "## Use of experts on the test split\n\n" + _table(("layer", "experts used", "busiest over even share"), rows)
+    return "## Use of experts on the test split\n\n" + _table(
+        ("layer", "experts used", "busiest over even share"), rows
+    )
 
 
 def _table(header: tuple, rows: list[tuple]) -> str:

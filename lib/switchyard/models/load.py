@@ -66,7 +66,9 @@ def check_folder(folder: Path) -> None:
     """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise InputError(f"models: {folder} holds no .safetensors; convert the checkpoint (pickles are never loaded)")
+        raise InputError(
+            f"models: {folder} holds no .safetensors; convert the checkpoint (pickles are never loaded)"
+        )
     index = folder / "model.safetensors.index.json"
     wanted = _weight_files(index) if index.is_file() else set()
     for name in sorted(wanted - {file.name for file in files}):
@@ -76,7 +78,9 @@ def check_folder(folder: Path) -> None:
             with safe_open(file, framework="numpy") as content:
                 content.keys()
         except SafetensorError as error:
-            raise InputError(f"models: {file} is truncated or damaged ({error}); fetch the checkpoint again") from error
+            raise InputError(
+                f"models: {file} is truncated or damaged ({error}); fetch the checkpoint again"
+            ) from error
     load_tokenizer(folder)
 
 
@@ -98,7 +102,9 @@ def load_config(folder: Path):
         return AutoConfig.from_pretrained(folder, **_LOCAL)
     except (OSError, ValueError) as error:
         line = " ".join(str(error).split())[:160]
-        raise InputError(f"models: {folder}/config.json cannot be read ({line}); give a model that transformers knows") from error
+        raise InputError(
+            f"models: {folder}/config.json cannot be read ({line}); give a model that transformers knows"
+        ) from error
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -110,7 +116,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(folder, **_LOCAL)
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"models: {folder} holds no tokenizer that can be read; add tokenizer.json") from error
+        raise InputError(
+            f"models: {folder} holds no tokenizer that can be read; add tokenizer.json"
+        ) from error
 
 
 def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
@@ -139,6 +147,10 @@ def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
     missing = sorted(str(key) for key in found["missing_keys"])
     misshapen = sorted(str(key[0]) for key in found["mismatched_keys"])
     if missing or misshapen:
-        fault = f"has no weights for {missing[0]}" if missing else f"has weights of the wrong shape for {misshapen[0]}"
+        fault = (
+            f"has no weights for {missing[0]}"
+            if missing
+            else f"has weights of the wrong shape for {misshapen[0]}"
+        )
         raise InputError(f"models: {folder} {fault}; fetch the checkpoint again, with its own config.json")
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")

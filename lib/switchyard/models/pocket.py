@@ -99,12 +99,16 @@ def batch(stream: np.ndarray, step: int, recipe: Recipe) -> torch.Tensor:
     windows_per_pass = len(stream) // length - 1
     if windows_per_pass < recipe.batch_size:
         needed = length * (recipe.batch_size + 1)
-        raise InputError(f"corpus: {len(stream)} training tokens are fewer than a batch needs ({needed}); add packages")
+        raise InputError(
+            f"corpus: {len(stream)} training tokens are fewer than a batch needs ({needed}); add packages"
+        )
     batches_per_pass = windows_per_pass // recipe.batch_size
     number, place = divmod(step, batches_per_pass)
     generator = np.random.default_rng([recipe.seed, number])
     offset = int(generator.integers(length))
-    chosen = generator.permutation(windows_per_pass)[place * recipe.batch_size : (place + 1) * recipe.batch_size]
+    chosen = generator.permutation(windows_per_pass)[
+        place * recipe.batch_size : (place + 1) * recipe.batch_size
+    ]
     rows = [stream[offset + window * length : offset + (window + 1) * length] for window in chosen]
     return torch.from_numpy(np.stack(rows).astype(np.int64))
 
@@ -145,7 +149,11 @@ def train(
     model = build_model(recipe, tokenizer).to(device)
     model.set_experts_implementation("grouped_mm")
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay, fused=True
+        model.parameters(),
+        lr=recipe.learning_rate,
+        betas=(0.9, 0.95),
+        weight_decay=recipe.weight_decay,
+        fused=True,
     )
     start, log = _resume(checkpoints, recipe, model, optimizer)
     running = log[-1]["training_loss"] if log else math.nan
@@ -157,12 +165,16 @@ def train(
         if done % recipe.checkpoint_every == 0 or done == recipe.steps:
             tokens = done * recipe.batch_size * recipe.sequence_length
             held_out = mean_loss(model, validation, recipe.sequence_length)
-            log.append({"step": done, "tokens": tokens, "training_loss": running, "validation_loss": held_out})
+            log.append(
+                {"step": done, "tokens": tokens, "training_loss": running, "validation_loss": held_out}
+            )
             _checkpoint(checkpoints, recipe, model, optimizer, done, log)
     return model.eval(), log
 
 
-def _step(model: PreTrainedModel, optimizer: torch.optim.Optimizer, tokens: torch.Tensor, rate: float) -> float:
+def _step(
+    model: PreTrainedModel, optimizer: torch.optim.Optimizer, tokens: torch.Tensor, rate: float
+) -> float:
     model.train()
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -33,7 +33,7 @@ def verdicts(tables: Tables) -> pd.DataFrame:
 
 
 def budgets(tables: Tables) -> list[int]:
-    """Budgets of mean experts worth a row: powers of two from the cheapest configuration to the dearest, and the trained K."""
+    """Budgets of mean experts worth a row: powers of two, the trained and the largest K, if a configuration fits."""
     highest = int(tables.configs["k_or_max_k"].max())
     steps = {2**power for power in range(highest.bit_length()) if 2**power <= highest}
     cheapest = tables.results["avg_experts"].min()
@@ -49,12 +49,27 @@ def best_at_budget(tables: Tables) -> pd.DataFrame:
     rows = []
     for budget in budgets(tables):
         for dataset in tables.datasets:
-            fits = tables.results[(tables.results["dataset"] == dataset) & (tables.results["avg_experts"] <= budget)]
+            fits = tables.results[
+                (tables.results["dataset"] == dataset) & (tables.results["avg_experts"] <= budget)
+            ]
             if len(fits):
-                best = fits[fits["perplexity"] == fits["perplexity"].min()].sort_values(["avg_experts", "config_name"])
+                best = fits[fits["perplexity"] == fits["perplexity"].min()].sort_values(
+                    ["avg_experts", "config_name"]
+                )
                 first = best.iloc[0]
-                rows.append((budget, dataset, first["config_name"], first["perplexity"], first["avg_experts"], len(best)))
-    return pd.DataFrame(rows, columns=["budget", "dataset", "config_name", "perplexity", "avg_experts", "equals"])
+                rows.append(
+                    (
+                        budget,
+                        dataset,
+                        first["config_name"],
+                        first["perplexity"],
+                        first["avg_experts"],
+                        len(best),
+                    )
+                )
+    return pd.DataFrame(
+        rows, columns=["budget", "dataset", "config_name", "perplexity", "avg_experts", "equals"]
+    )
 
 
 def dominated(tables: Tables) -> pd.DataFrame:
@@ -62,7 +77,9 @@ def dominated(tables: Tables) -> pd.DataFrame:
 
     Rows: config_name, by (of those that beat it, the one of lowest mean loss). O(configurations squared).
     """
-    experts, loss, accuracy = (_wide(tables, column) for column in ("avg_experts", "perplexity", "avg_task_accuracy"))
+    experts, loss, accuracy = (
+        _wide(tables, column) for column in ("avg_experts", "perplexity", "avg_task_accuracy")
+    )
     rows = []
     for name in experts.index:
         beaten = (experts <= experts.loc[name]).all(axis=1) & (loss < loss.loc[name]).all(axis=1)
@@ -79,7 +96,9 @@ def beaten_by_static(tables: Tables) -> pd.DataFrame:
     """
     rows = []
     for adaptive, static in _adaptive_and_static(tables):
-        better = static[(static["avg_experts"] <= adaptive.avg_experts) & (static["perplexity"] < adaptive.perplexity)]
+        better = static[
+            (static["avg_experts"] <= adaptive.avg_experts) & (static["perplexity"] < adaptive.perplexity)
+        ]
         if len(better):
             best = better.sort_values(["perplexity", "avg_experts"]).iloc[0]
             rows.append((*_point(adaptive), best["config_name"], best["perplexity"], best["avg_experts"]))
@@ -88,7 +107,11 @@ def beaten_by_static(tables: Tables) -> pd.DataFrame:
 
 def without_static_rival(tables: Tables) -> pd.DataFrame:
     """Adaptive experiments cheaper than every static rule of the study: nothing to compare with at their budget."""
-    rows = [_point(a) for a, static in _adaptive_and_static(tables) if not (static["avg_experts"] <= a.avg_experts).any()]
+    rows = [
+        _point(a)
+        for a, static in _adaptive_and_static(tables)
+        if not (static["avg_experts"] <= a.avg_experts).any()
+    ]
     return pd.DataFrame(rows, columns=_POINT)
 
 
@@ -108,11 +131,12 @@ def keepers(tables: Tables) -> pd.DataFrame:
     frame = verdicts(tables)
     groups = frame[~frame["static"]].groupby("config_name", sort=False)
     summary = groups.agg(
-        avg_experts=("avg_experts", "mean"), saves=("saves", "all"),
+        avg_experts=("avg_experts", "mean"),
+        saves=("saves", "all"),
         worse=("verdict", lambda values: int((values == WORSE).sum())),
         better=("verdict", lambda values: int((values == BETTER).sum())),
         allowed=("loss_difference_high", "max"),
-    ).reset_index()  # fmt: skip
+    ).reset_index()
     return summary[summary["saves"] & (summary["worse"] == 0)].sort_values(["avg_experts", "config_name"])
 
 
@@ -127,7 +151,7 @@ def _adaptive_and_static(tables: Tables):
     """Every adaptive experiment with the static experiments of its dataset."""
     names = set(tables.configs.loc[tables.configs["static"], "config_name"])
     is_static = tables.results["config_name"].isin(names)
-    static = {name: rows for name, rows in tables.results[is_static].groupby("dataset")}
+    static = dict(iter(tables.results[is_static].groupby("dataset")))
     nothing = tables.results.iloc[:0]
     for row in tables.results[~is_static].itertuples():
         yield row, static.get(row.dataset, nothing)

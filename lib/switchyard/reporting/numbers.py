@@ -25,7 +25,8 @@ FORMATS = {
 def number(value: float | None, kind: str) -> str:
     """`value` in the format of its kind (a key of FORMATS); a dash for what is not defined.
 
-    Perplexities have four significant digits, all of them where there are more before the point. A change that rounds to nothing is printed without a sign, so that `-0.0 %` never appears.
+    Perplexities have four significant digits, all of them where there are more before the point. A change that
+    rounds to nothing is printed without a sign, so that `-0.0 %` never appears.
     """
     if value is None or not math.isfinite(value):
         return ABSENT

@@ -12,13 +12,23 @@ from switchyard.files import write_text
 from switchyard.reporting.numbers import number
 from switchyard.reporting.tables import markdown_table
 
-TEX_ESCAPES = {"\\": r"\textbackslash{}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "α": r"$\alpha$", "–": "--"}
+TEX_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "_": r"\_",
+    "%": r"\%",
+    "&": r"\&",
+    "#": r"\#",
+    "α": r"$\alpha$",
+    "–": "--",
+}
 
 
 def main_table(tables: Tables) -> pd.DataFrame:
-    """Unrounded: config_name, configuration, mean experts, then per dataset perplexity and, where it has one, accuracy."""
+    """Unrounded: config_name, configuration, mean experts, then perplexity and accuracy (if any) of each dataset."""
     frame = tables.configs[["config_name", "label"]].rename(columns={"label": "configuration"})
-    frame["mean experts"] = frame["config_name"].map(tables.results.groupby("config_name")["avg_experts"].mean())
+    frame["mean experts"] = frame["config_name"].map(
+        tables.results.groupby("config_name")["avg_experts"].mean()
+    )
     for dataset in tables.datasets:
         rows = tables.results[tables.results["dataset"] == dataset].set_index("config_name")
         frame[f"{dataset} perplexity"] = frame["config_name"].map(rows["perplexity"])
@@ -74,7 +84,10 @@ def _column(values: pd.Series, kind: str | None, bold: str, clean) -> list[str]:
         return [clean(value) for value in values]
     texts = [clean(number(value, kind)) for value in values]
     best = {"perplexity": values.min(), "share": values.max()}.get(kind)
-    return [bold % text if best is not None and value == best else text for text, value in zip(texts, values, strict=True)]
+    return [
+        bold % text if best is not None and value == best else text
+        for text, value in zip(texts, values, strict=True)
+    ]
 
 
 def _tex(text: str) -> str:

@@ -9,7 +9,13 @@ from switchyard.reporting.numbers import counted, listed, number
 
 def recommendations(tables: Tables) -> list[str]:
     """One list of advice, as paragraphs of Markdown."""
-    advice = [*_which_rule(tables), *_at_budgets(tables), *_leave_out(tables), *_about_bounds(tables), *_measure_next(tables)]
+    advice = [
+        *_which_rule(tables),
+        *_at_budgets(tables),
+        *_leave_out(tables),
+        *_about_bounds(tables),
+        *_measure_next(tables),
+    ]
     return ["\n".join(f"{place}. {text}" for place, text in enumerate(advice, start=1))]
 
 
@@ -25,13 +31,15 @@ def _which_rule(tables: Tables) -> list[str]:
     name, on = tables.labels[first["config_name"]], counted(len(tables.datasets), "dataset")
     cost = f"{number(first['avg_experts'], 'experts')} experts per token instead of {tables.trained_top_k}"
     verdict = (
-        f"better on {int(first['better'])} of {on} and worse on none" if first["better"]
+        f"better on {int(first['better'])} of {on} and worse on none"
+        if first["better"]
         else f"not measurably worse on any of {on}"
-    )  # fmt: skip
+    )
     room = (
         f"but the intervals still allow {number(first['allowed'], 'nats_change')} nats per token"
-        if first["allowed"] > 0 else "and every interval lies below 0"
-    )  # fmt: skip
+        if first["allowed"] > 0
+        else "and every interval lies below 0"
+    )
     return [f"Use {name} where experts cost time: {cost}, {verdict}, {room}."]
 
 
@@ -49,7 +57,8 @@ def _price(tables: Tables, adaptive) -> str:
         for row in rows.itertuples()
     )
     return (
-        f"Stay with {trained} where quality counts: every adaptive configuration with fewer experts is worse on at least one "
+        f"Stay with {trained} where quality counts: every adaptive configuration with fewer experts is "
+        "worse on at least one "
         f"dataset. The least loss is that of {tables.labels[worst.idxmin()]}, "
         f"{number(rows['avg_experts'].mean(), 'experts')} experts per token, in nats per token: {least}."
     )
@@ -66,14 +75,19 @@ def _at_budgets(tables: Tables) -> list[str]:
         else:
             each = [f"{tables.labels[row.config_name]} ({row.dataset})" for row in rows.itertuples()]
             texts.append(f"at most {budget}: {listed(each)}")
-    return [f"For lowest perplexity at a budget of mean experts, choose — {'; '.join(texts)}."] if texts else []
+    return (
+        [f"For lowest perplexity at a budget of mean experts, choose — {'; '.join(texts)}."] if texts else []
+    )
 
 
 def _leave_out(tables: Tables) -> list[str]:
     names = [tables.labels[name] for name in found.dominated(tables)["config_name"]]
     if not names:
         return []
-    return [f"Leave out {listed(names)}: each is dominated, another has no more experts and does better on every dataset."]
+    return [
+        f"Leave out {listed(names)}: each is dominated, another has no more experts and does better on "
+        "every dataset."
+    ]
 
 
 def _about_bounds(tables: Tables) -> list[str]:
@@ -83,15 +97,18 @@ def _about_bounds(tables: Tables) -> list[str]:
     texts = []
     if len(floor):
         texts.append(
-            f"Do not read {counted(len(floor), 'configuration')} as adaptive ({listed(list(floor['label']))}): more than half of "
+            f"Do not read {counted(len(floor), 'configuration')} as adaptive "
+            f"({listed(list(floor['label']))}): more than half of "
             f"their decisions, {number(floor['floor_hit_rate'].min(), 'share')} to "
-            f"{number(floor['floor_hit_rate'].max(), 'share')}, are the floor. A larger α or a null without the selected "
+            f"{number(floor['floor_hit_rate'].max(), 'share')}, are the floor. A larger α or a null "
+            "without the selected "
             "experts' logits moves tokens off it."
         )
     if len(ceiling):
         texts.append(
             f"Treat {listed(list(ceiling['label']))} as static routing with max_k experts: "
-            f"{number(ceiling['ceiling_hit_rate'].min(), 'share')} or more of the decisions are the ceiling; a smaller α or a "
+            f"{number(ceiling['ceiling_hit_rate'].min(), 'share')} or more of the decisions are the "
+            "ceiling; a smaller α or a "
             "larger max_k gives the test a say."
         )
     return texts
@@ -103,7 +120,9 @@ def _measure_next(tables: Tables) -> list[str]:
         return []
     highest = alone["avg_experts"].max()
     return [
-        f"Measure static top-k with fewer experts next (up to {max(1, int(highest))}): {counted(len(alone), 'adaptive experiment')} "
-        "had no static rule of equal budget, so that adaptive routing is not shown to be better or worse than simply using a "
+        f"Measure static top-k with fewer experts next (up to {max(1, int(highest))}): "
+        f"{counted(len(alone), 'adaptive experiment')} "
+        "had no static rule of equal budget, so that adaptive routing is not shown to be better or worse "
+        "than simply using a "
         "smaller k."
     ]

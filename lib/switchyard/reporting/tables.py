@@ -31,7 +31,12 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text
 
 
 def html_table(
-    frame: pd.DataFrame, *, title: str, caption: str, kinds: Mapping[str, str] | None = None, stamp: dict | None = None
+    frame: pd.DataFrame,
+    *,
+    title: str,
+    caption: str,
+    kinds: Mapping[str, str] | None = None,
+    stamp: dict | None = None,
 ) -> str:
     """A page with one table: `kinds` says which format of `numbers.FORMATS` a column has; other cells stand as text."""
     kinds = kinds or {}
@@ -61,7 +66,10 @@ def cells(frame: pd.DataFrame, columns: Mapping[str, str | Callable[[Any], str]]
 
 
 def _row(record: dict, columns: Sequence[tuple[str, str]], kinds: Mapping[str, str]) -> str:
-    texts = [(number(record[name], kinds[name]) if name in kinds else _text(record[name]), sort) for name, sort in columns]
+    texts = [
+        (number(record[name], kinds[name]) if name in kinds else _text(record[name]), sort)
+        for name, sort in columns
+    ]
     return "<tr>" + "".join(f'<td class="{sort}">{html.escape(text)}</td>' for text, sort in texts) + "</tr>"
 
 

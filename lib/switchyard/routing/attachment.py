@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import torch
+
 from switchyard.errors import InputError
 from switchyard.models.blocks import MoEBlock, describe, find_moe_blocks
 from switchyard.routing.experts import RAGGED, forget, own_implementation, remember
@@ -16,8 +17,9 @@ from switchyard.routing.rows import Rows
 from switchyard.routing.selection import Selection
 
 if TYPE_CHECKING:
-    from switchyard.routing.selection import RoutingRule, TokenContext
     from torch import Tensor, nn
+
+    from switchyard.routing.selection import RoutingRule, TokenContext
 
     Observer = Callable[[int, Tensor, Selection, TokenContext], None]
 

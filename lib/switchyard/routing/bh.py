@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
+
 from switchyard.errors import InputError
 from switchyard.routing.selection import Selection
 from switchyard.routing.weighting import check_weighting, chosen_probabilities, weigh
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from switchyard.routing.nulls import NullDistribution
     from switchyard.routing.selection import TokenContext
-    from torch import Tensor
 
 
 @dataclass(frozen=True)

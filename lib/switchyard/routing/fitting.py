@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.signal import fftconvolve
 from scipy.special import ndtr
+
 from switchyard.errors import InputError
 from switchyard.routing.nulls import NULLS, NullDistribution
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pyarrow as pa
 import torch
+
 from switchyard.routing.bh import BenjaminiHochberg
 from switchyard.routing.nulls import NullDistribution, p_values
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from switchyard.errors import InputError
 from switchyard.routing.attachment import attach
 from switchyard.routing.bh import BenjaminiHochberg
@@ -15,8 +16,9 @@ from switchyard.routing.nulls import NullDistribution, p_values
 from switchyard.routing.topk import TopK
 
 if TYPE_CHECKING:
-    from switchyard.routing.selection import RoutingRule, Selection, TokenContext
     from torch import Tensor, nn
+
+    from switchyard.routing.selection import RoutingRule, Selection, TokenContext
 
 SHOWN_TOKENS = 5
 """Tokens of each layer whose logits and p-values stand in the log."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+
 from switchyard.errors import InputError
 from switchyard.routing.selection import TokenContext
 

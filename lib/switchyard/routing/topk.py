@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+
 from switchyard.errors import InputError
 from switchyard.routing.selection import Selection
 from switchyard.routing.weighting import check_weighting, router_probabilities, weigh
 
 if TYPE_CHECKING:
-    from switchyard.routing.selection import TokenContext
     from torch import Tensor
+
+    from switchyard.routing.selection import TokenContext
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+
 from switchyard.errors import InputError
 
 if TYPE_CHECKING:

@@ -116,8 +116,10 @@ def hash_line(line: str) -> int:
 def _documents_of(distribution: str) -> Iterator[Document]:
     try:
         files = importlib.metadata.distribution(distribution).files or []
-    except importlib.metadata.PackageNotFoundError:
-        raise InputError(f"corpus package {distribution!r} is not installed; install it or drop it from the corpus")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise InputError(
+            f"corpus package {distribution!r} is not installed; install it or drop it from the corpus"
+        ) from error
     for file in sorted(files, key=str):
         if file.suffix == ".py" and "tests" not in file.parts:
             yield from _documents_in(str(file), Path(file.locate()))

@@ -29,7 +29,11 @@ def write_manifest(path: Path, documents: Iterable[Document]) -> None:
 def moved(documents: Iterable[Document], manifest: Path) -> list[Document]:
     """Documents outside today's training split that the shipped models saw in another wording."""
     known = dict(line.split("\t") for line in manifest.read_text(encoding="ascii").splitlines())
-    return [d for d in documents if d.split != "train" and known.get(_short(d.name), d.digest[:_DIGITS]) != d.digest[:_DIGITS]]
+    return [
+        d
+        for d in documents
+        if d.split != "train" and known.get(_short(d.name), d.digest[:_DIGITS]) != d.digest[:_DIGITS]
+    ]
 
 
 def _short(name: str) -> str:

@@ -101,14 +101,22 @@ def _cloze(test: list[str], train: list[str]) -> Iterator[dict]:
 
 
 def _choice(test: list[str], train: list[str]) -> Iterator[dict]:
-    pairs = [pair for text in test if (pair := _context_and_ending(text))]
+    by_ending: dict[str, tuple[str, str]] = {}  # two documents may share an ending: options must differ
+    for pair in filter(None, map(_context_and_ending, test)):
+        by_ending.setdefault(pair[1], pair)
+    pairs = list(by_ending.values())
     endings = [ending for _, ending in pairs]
     rivals = _matched(endings, _unigram_cost(train))
     for own, (context, ending) in enumerate(pairs):
         options = [endings[i] for i in rivals[own]]
         label = own // OPTIONS % OPTIONS
         options.insert(label, ending)
-        yield {"context": context, "options": options, "characters": [len(o) for o in options], "label": label}
+        yield {
+            "context": context,
+            "options": options,
+            "characters": [len(o) for o in options],
+            "label": label,
+        }
 
 
 def _matched(endings: list[str], cost: Callable[[str], float]) -> list[list[int]]:

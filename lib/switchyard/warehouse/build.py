@@ -97,6 +97,8 @@ def build(
 
 
 def _experiment_row(number: int, one: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    if one.get("alpha") is not None and one.get("min_k") is None:
+        raise InputError(f"{one['config']} on {one['dataset']}: has an alpha but no min_k; give its floor")
     min_k = one["k_or_max_k"] if one.get("min_k") is None else one["min_k"]
     return {
         **{name: one.get(name) for name in _EXPERIMENTS.names},

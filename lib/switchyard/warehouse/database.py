@@ -16,6 +16,10 @@ THREADS = 2
 """A constant, whatever the machine: the result must not depend on it, and a cluster job asks for that many."""
 
 
+DATA_FILES = ("sql/*.sql",)
+"""Files read from beside this module; the code fingerprint counts them."""
+
+
 def create(path: Path, study_folder: Path) -> duckdb.DuckDBPyConnection:
     """A new database that finds files by their path relative to `study_folder` while it is built."""
     connection = duckdb.connect(path)

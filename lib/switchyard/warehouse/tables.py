@@ -28,7 +28,7 @@ def write_tables(database: str | Path, folder: str | Path, stamp: dict[str, Any]
     paths = []
     with open_read_only(database) as connection:
         for name in (*PRINTED, *STORED):
-            table = connection.execute(f"FROM {name}").to_arrow_table()
+            table = connection.sql(f"FROM {name}").to_arrow_table()
             paths += _write(Path(folder) / name, table, stamp, printed=name in PRINTED)
     return paths
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
+
 from reference.moe_models import ARCHITECTURES, random_model
 from switchyard.errors import InputError
 from switchyard.models.blocks import describe, find_moe_blocks
-from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 SIZES = {"olmoe": (16, 4, False), "mixtral": (8, 2, True)}
 

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
 from reference.moe_models import ARCHITECTURES, padded_batch, random_model
 from switchyard.errors import InputError
 from switchyard.models.blocks import find_moe_blocks
 from switchyard.routing import BenjaminiHochberg, NullDistribution, Selection, TokenContext, TopK, attach
-from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
 
 DTYPES = [torch.float32, torch.bfloat16]
 IMPLEMENTATIONS = ["grouped_mm", "eager", "batched_mm"]

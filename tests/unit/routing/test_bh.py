@@ -10,8 +10,9 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from reference import bh as reference
 from scipy.stats import false_discovery_control
+
+from reference import bh as reference
 from switchyard.errors import InputError
 from switchyard.routing.bh import BenjaminiHochberg
 from switchyard.routing.nulls import NullDistribution, p_values, read_nulls

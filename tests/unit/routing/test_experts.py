@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from reference.experts import weighted_experts
 from reference.moe_models import ARCHITECTURES, random_model
 from switchyard.routing.experts import own_implementation, ragged_experts
-from torch import Tensor, nn
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 """Largest error, as a share of the largest value expected."""

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.integrate import quad
 from scipy.stats import gaussian_kde, kstest, norm
+
 from switchyard.errors import InputError
 from switchyard.routing.fitting import _KERNELS, GRID_POINTS, fit_nulls, kernel_cdf, left_out
 from switchyard.routing.nulls import NULLS, NullDistribution, nulls_table, p_values, read_nulls

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+
 from reference.moe_models import random_model
 from switchyard.errors import InputError
 from switchyard.routing import NullDistribution, OLMoERouterPatcher

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 import switchyard.routing
 from switchyard.errors import InputError
 from switchyard.routing.nulls import NullDistribution

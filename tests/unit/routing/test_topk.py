@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from switchyard.errors import InputError
 from switchyard.routing.bh import BenjaminiHochberg
 from switchyard.routing.nulls import NullDistribution

@@ -20,7 +20,27 @@ from switchyard.text.corpus import (
     versions,
 )
 
-WORDS = "array axis shape value order index matrix solver sample return the of a to with which given along every".split()
+WORDS = [
+    "array",
+    "axis",
+    "shape",
+    "value",
+    "order",
+    "index",
+    "matrix",
+    "solver",
+    "sample",
+    "return",
+    "the",
+    "of",
+    "a",
+    "to",
+    "with",
+    "which",
+    "given",
+    "along",
+    "every",
+]
 
 
 def prose(seed: int, lines: int = 12) -> str:
@@ -159,7 +179,9 @@ def test_a_copy_is_left_out_and_a_cousin_stays(changed: int, stays: bool) -> Non
 
 def test_a_copy_with_another_indentation_is_a_copy() -> None:
     text = prose(1)
-    assert len(drop_near_duplicates([Document("a", text), Document("b", text.replace("\n", "\n        "))])) == 1
+    assert (
+        len(drop_near_duplicates([Document("a", text), Document("b", text.replace("\n", "\n        "))])) == 1
+    )
 
 
 def test_a_document_of_short_lines_says_nothing() -> None:

@@ -43,7 +43,9 @@ def test_a_new_test_document_is_no_harm(tmp_path: Path) -> None:
 
 
 def test_only_training_documents_are_written_sorted_and_without_their_text(tmp_path: Path) -> None:
-    documents = [document(f"a.py:{i}", split) for i, split in enumerate(("train", "test", "train", "validation"))]
+    documents = [
+        document(f"a.py:{i}", split) for i, split in enumerate(("train", "test", "train", "validation"))
+    ]
     write_manifest(tmp_path / "manifest.tsv", documents)
     lines = (tmp_path / "manifest.tsv").read_text().splitlines()
     assert lines == sorted(manifest_line(documents[i]) for i in (0, 2))

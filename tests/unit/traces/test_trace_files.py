@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from reference.synthetic import UniformNull, padded_rows, random_forward, write_trace
 from switchyard.errors import InputError
 from switchyard.traces.reader import Trace
 from switchyard.traces.writer import TraceWriter
-from tests.reference.synthetic import UniformNull, padded_rows, random_forward, write_trace
 
 LENGTHS = {(3, 0): 4, (1, 1): 2, (1, 0): 7}
 

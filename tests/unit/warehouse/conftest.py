@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.reference.synthetic_study import Study
+from reference.synthetic_study import Study
 
 
 @pytest.fixture

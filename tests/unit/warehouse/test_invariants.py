@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from reference.synthetic_study import Study
 from switchyard.errors import InputError
 from switchyard.warehouse.invariants import ImpossibleResult, refuse_impossible
-from tests.reference.synthetic_study import Study
 
 
 def rewrite(path, change):
@@ -50,7 +50,12 @@ BROKEN_FILES = {
         "routing_entropy",
     ),
     "rows the run lacks": ("trace_repeat", first_row({"position": 99}), "rows of the repeat trace"),
-    "tokens unlike the trace": ("scores", first_row({"tokens": 10}), "layer of the trace"),
+    "tokens unlike the trace": ("scores", first_row({"tokens": 10}), "samples whose tokens differ"),
+    "tokens of other samples": (
+        "scores",
+        lambda row: row | {"tokens": {1: 5, 2: 4}.get(row["sample_id"], row["tokens"])},
+        "samples whose tokens differ between trace and scores is 2",
+    ),
     "loss that is no number": ("scores", first_row({"loss": float("nan")}), "loss of a sample"),
     "loss without bound": ("scores", first_row({"loss": float("inf")}), "loss of a sample"),
     "loss below zero": ("scores", first_row({"loss": -0.5}), "smallest loss of a sample"),

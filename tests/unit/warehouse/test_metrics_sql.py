@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from tests.reference import metrics as reference
-from tests.reference.synthetic import padded_rows, route, write_trace
-from tests.reference.synthetic_study import BATCHES, SPEED, STRUCTURE, Study, read
+from reference import metrics as reference
+from reference.synthetic import padded_rows, route, write_trace
+from reference.synthetic_study import BATCHES, SPEED, STRUCTURE, Study, read
 
 CASES = {
     "text": {},
@@ -44,9 +44,7 @@ def agree(found, expected):
 
 def test_sixteen_metrics(case):
     head, files, metrics, _ = case
-    expected = reference.metrics(
-        head, files.trace, files.scores, files.trace_repeat, files.scores_repeat, SPEED
-    )
+    expected = reference.metrics(head=head, **vars(files), speed=SPEED)
     assert list(metrics) == ["config", "dataset", *expected]
     for name, value in expected.items():
         agree(metrics[name], value)

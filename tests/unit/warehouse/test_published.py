@@ -4,52 +4,38 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from reference.synthetic_study import SPEED, Study, read
 from switchyard.files import read_stamp
 from switchyard.warehouse.documentation import describe_warehouse
 from switchyard.warehouse.invariants import ImpossibleResult
 from switchyard.warehouse.prints import refuse_differing_prints
 from switchyard.warehouse.summaries import write_summaries
 from switchyard.warehouse.tables import write_tables
-from tests.reference.synthetic_study import SPEED, Study, read
 
-METRICS = [
-    "perplexity",
-    "avg_task_accuracy",
-    "expert_activation_ratio",
-    "flops_reduction_pct",
-    "tokens_per_second",
-    "latency_ms_per_token",
-    "expert_utilization",
-    "gini_coefficient",
-    "adaptive_range",
-    "selection_entropy",
-    "ceiling_hit_rate",
-    "floor_hit_rate",
-    "layer_expert_variance",
-    "layer_consistency_score",
-    "expert_overlap_score",
-    "output_determinism",
-]
-HEAD = [
-    "schema_version",
-    "study",
-    "model",
-    "config",
-    "strategy",
-    "k_or_max_k",
-    "alpha",
-    "null",
-    "weighting",
-    "num_experts",
-    "num_layers",
-    "trained_top_k",
-    "dataset",
-]
+METRICS = """
+perplexity avg_task_accuracy expert_activation_ratio flops_reduction_pct tokens_per_second latency_ms_per_token
+expert_utilization gini_coefficient adaptive_range selection_entropy ceiling_hit_rate floor_hit_rate
+layer_expert_variance layer_consistency_score expert_overlap_score output_determinism
+"""
+HEAD = """
+schema_version study model config strategy k_or_max_k alpha null weighting num_experts num_layers trained_top_k
+dataset
+"""
+FIRST = "config_name routing_type k_or_max_k alpha dataset"
+LAST = "avg_experts std_experts min_experts max_experts reduction_vs_baseline avg_loss"
+TABLES = (
+    "routing_by_layer",
+    "expert_usage",
+    "count_distribution",
+    "paired_differences",
+    "bh_routing_configs",
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +58,9 @@ def made(folder):
 def test_summaries_have_the_keys_of_the_contract(study):
     for head in study.heads:
         log = json.loads((study.folder / "logs" / f"{head['config']}_{head['dataset']}.json").read_text())
-        assert list(log) == [*HEAD, "metrics", "quality", "summary", "provenance"]
-        assert list(log["metrics"]) == METRICS
-        assert {key: log[key] for key in HEAD} == {key: head[key] for key in HEAD}
+        assert list(log) == [*HEAD.split(), "metrics", "quality", "summary", "provenance"]
+        assert list(log["metrics"]) == METRICS.split()
+        assert {key: log[key] for key in HEAD.split()} == {key: head[key] for key in HEAD.split()}
         assert log["provenance"] == head["provenance"]
         files = read(head)
         tokens = sum(row["tokens"] for row in files.scores)
@@ -84,19 +70,10 @@ def test_summaries_have_the_keys_of_the_contract(study):
 
 def test_results_tables(study):
     table = pq.read_table(study.folder / "aggregate" / "bh_routing_results.parquet")
-    first = ["config_name", "routing_type", "k_or_max_k", "alpha", "dataset"]
-    last = ["avg_experts", "std_experts", "min_experts", "max_experts", "reduction_vs_baseline", "avg_loss"]
-    assert table.column_names == [*first, *METRICS, *last]
+    assert table.column_names == f"{FIRST} {METRICS} {LAST}".split()
     assert [row["config_name"] for row in table.to_pylist()] == [head["config"] for head in study.heads]
     assert read_stamp(study.folder / "aggregate" / "bh_routing_results.parquet") == {"code": "abc"}
-    names = [
-        "routing_by_layer",
-        "expert_usage",
-        "count_distribution",
-        "paired_differences",
-        "bh_routing_configs",
-    ]
-    assert all((study.folder / "aggregate" / f"{name}.parquet").is_file() for name in names)
+    assert all((study.folder / "aggregate" / f"{name}.parquet").is_file() for name in TABLES)
 
 
 def test_the_same_number_wherever_it_is_printed(study):
@@ -113,15 +90,17 @@ def test_the_same_number_wherever_it_is_printed(study):
 @pytest.mark.parametrize(
     "place", ["aggregate/bh_routing_results.csv", "aggregate/bh_routing_configs.json", "logs"]
 )
-def test_a_number_changed_in_one_place_is_refused(tmp_path, place):
-    study = made(tmp_path)
-    path = study.folder / place
+def test_a_number_changed_in_one_place_is_refused(study, tmp_path, place):
+    for folder in ("aggregate", "logs"):
+        shutil.copytree(study.folder / folder, tmp_path / folder)
+    path = tmp_path / place
     path = path / "4experts_bh_a030_text.json" if path.is_dir() else path
-    perplexity = str(study.query("FROM metrics WHERE dataset = 'text' AND config LIKE '4%'")[0]["perplexity"])
+    [row] = study.query("SELECT perplexity FROM metrics WHERE dataset = 'text' AND config LIKE '4%'")
+    perplexity = str(row["perplexity"])
     assert perplexity in path.read_text()
     path.write_text(path.read_text().replace(perplexity, perplexity[:-1]))
     with pytest.raises(ImpossibleResult, match="perplexity of 4experts_bh_a030"):
-        refuse_differing_prints(study.folder / "aggregate", study.folder / "logs")
+        refuse_differing_prints(tmp_path / "aggregate", tmp_path / "logs")
 
 
 def test_configuration_means(study):

@@ -31,6 +31,10 @@ layer_tokens AS (
         sum(total_count) AS counted
     FROM layer_moments GROUP BY config, dataset
 ),
+differing AS (
+    SELECT config, dataset, count(*) FILTER (s.tokens IS DISTINCT FROM t.tokens) AS samples
+    FROM samples AS s FULL JOIN trace_samples AS t USING (config, dataset, sample_id) GROUP BY config, dataset
+),
 lost AS (
     SELECT config, dataset, coalesce(sum(rows) FILTER (shared IS NULL), 0) AS rows
     FROM repeat_overlaps GROUP BY config, dataset
@@ -63,6 +67,8 @@ checked AS (
         FROM bounds JOIN losses USING (config, dataset)
     UNION ALL SELECT config, dataset, 'samples without a loss', without_loss, 0, 0 FROM losses
     UNION ALL SELECT config, dataset, 'samples without an answer', without_answer, 0, 0 FROM losses
+    UNION ALL SELECT config, dataset, 'samples whose tokens differ between trace and scores', samples, 0, 0
+        FROM differing
     UNION ALL SELECT config, dataset, 'layers in the trace', layers, num_layers, num_layers
         FROM bounds JOIN layer_tokens USING (config, dataset)
     UNION ALL SELECT config, dataset, 'tokens of the emptiest layer of the trace', fewest, tokens, tokens

@@ -4,6 +4,10 @@ INSERT INTO layer_counts
 SELECT getvariable('config'), getvariable('dataset'), layer, count, count(*)
 FROM read_parquet(getvariable('trace')) GROUP BY layer, count ORDER BY layer, count;
 
+INSERT INTO trace_samples
+SELECT getvariable('config'), getvariable('dataset'), sample_id, count(*)
+FROM read_parquet(getvariable('trace')) WHERE layer = 0 GROUP BY sample_id ORDER BY sample_id;
+
 INSERT INTO rejection_counts
 SELECT getvariable('config'), getvariable('dataset'), layer, rejections, count(*)
 FROM read_parquet(getvariable('trace')) WHERE rejections IS NOT NULL

@@ -6,6 +6,11 @@ COMMENT ON TABLE layer_counts IS 'How many tokens got how many experts, per laye
 COMMENT ON COLUMN layer_counts.count IS 'Experts of a token.';
 COMMENT ON COLUMN layer_counts.tokens IS 'Tokens with that many experts.';
 
+CREATE TABLE trace_samples (config VARCHAR, dataset VARCHAR, sample_id BIGINT, tokens BIGINT);
+COMMENT ON TABLE trace_samples IS 'How many tokens of each sample were routed.';
+COMMENT ON COLUMN trace_samples.sample_id IS 'Sample of the prepared dataset.';
+COMMENT ON COLUMN trace_samples.tokens IS 'Rows of its first layer in the trace, all sequences.';
+
 CREATE TABLE rejection_counts (
     config VARCHAR, dataset VARCHAR, layer INTEGER, rejections INTEGER, tokens BIGINT
 );

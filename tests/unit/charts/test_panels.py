@@ -1,0 +1,78 @@
+import warnings
+
+import pytest
+import vl_convert
+
+from reference import made_up_study
+from switchyard.charts.differences import paired_differences
+from switchyard.charts.figure import nine_panel
+from switchyard.charts.names import FIGURES
+from switchyard.charts.nulls import null_histograms
+from switchyard.charts.panels import BARE, PANELS
+from switchyard.errors import InputError
+
+ODD_STUDIES = {
+    "smoke": {"caps": (4, 8), "alphas": (0.3, 0.5), "datasets": ("held_out_text",), "layers": 2},
+    "one of each": {"caps": (8,), "alphas": (0.5,), "datasets": ("cloze",), "layers": 1},
+    "static rules only": {"alphas": ()},
+    "deep": {"layers": 16},
+}
+
+
+def drawn(chart):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return vl_convert.vegalite_to_svg(chart.to_dict())
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_each_panel_stands_alone(made_up, name):
+    svg = drawn(PANELS[name](made_up()))
+    assert "NaN" not in svg and "undefined" not in svg and "Infinity" not in svg
+
+
+@pytest.mark.parametrize("study", ODD_STUDIES)
+def test_the_figure_of_an_odd_study(made_up, study):
+    svg = drawn(nine_panel(made_up(**ODD_STUDIES[study])))
+    assert "NaN" not in svg and "undefined" not in svg
+    assert all(f">{number}. " in svg for number in range(1, len(BARE) + 1))
+
+
+@pytest.mark.parametrize("outcome", ["wins", "tied"])
+def test_the_figure_of_any_outcome(made_up, outcome):
+    assert "NaN" not in drawn(nine_panel(made_up(outcome)))
+
+
+def test_names_are_the_charts_own_and_not_counted(made_up):
+    """Names that Altair counts up would make the second figure of a process differ from the first."""
+    assert nine_panel(made_up()).to_json() == nine_panel(made_up()).to_json()
+
+
+def test_names_without_charts():
+    assert tuple(BARE) == FIGURES == tuple(PANELS)
+
+
+def test_accuracy_starts_at_zero(made_up):
+    views = BARE["accuracy"](made_up()).to_dict()["hconcat"]
+    domains = [
+        layer["encoding"]["y"]["scale"]["domain"]
+        for view in views
+        for layer in view["layer"]
+        if "y" in layer["encoding"]
+    ]
+    assert {domain[0] for domain in domains} == {0}
+
+
+def test_paired_differences(made_up):
+    svg = drawn(paired_differences(made_up()))
+    assert "BH α 0.30, max 8" in svg and ">top-8<" not in svg
+
+
+def test_null_histograms_have_a_view_for_each_null():
+    svg = drawn(null_histograms(made_up_study.null_check()))
+    assert all(f">{name}<" in svg for name in ("pooled", "trimmed_8", "unselected", "empirical"))
+
+
+def test_a_null_check_without_its_columns_is_told():
+    with pytest.raises(InputError, match="null check: no column share"):
+        null_histograms(made_up_study.null_check().drop(columns="share"))

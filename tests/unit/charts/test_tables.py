@@ -1,0 +1,47 @@
+import dataclasses
+
+import pandas as pd
+import pytest
+
+from reference import made_up_study
+from switchyard.charts.tables import FILES, Tables
+from switchyard.errors import InputError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, frame in made_up_study.tables().items():
+        frame.to_parquet(tmp_path / f"{FILES[name]}.parquet")
+    return tmp_path
+
+
+def test_reads_what_the_warehouse_writes(folder):
+    tables = Tables.read(folder)
+    assert tables.trained == "8experts_topk_baseline"
+    assert tables.trained_top_k == 8
+    assert tables.datasets == ["held_out_text", "choice", "cloze"]
+    assert tables.accuracy_datasets == ["choice", "cloze"]
+    assert len(tables.configs) == 20 and list(tables.configs["static"][:4]) == [True] * 4
+    assert tables.labels["16experts_bh_a030"] == "BH α 0.30, max 16"
+
+
+def test_a_missing_table_is_named(folder):
+    (folder / "paired_differences.parquet").unlink()
+    with pytest.raises(
+        InputError, match=r"paired_differences.parquet: no such table; run the aggregate stage"
+    ):
+        Tables.read(folder)
+
+
+def test_a_missing_column_is_named(folder):
+    path = folder / "routing_by_layer.parquet"
+    pd.read_parquet(path).drop(columns="mean_count").to_parquet(path)
+    with pytest.raises(InputError, match="no column mean_count"):
+        Tables.read(folder)
+
+
+def test_a_study_without_its_trained_rule_is_told(made_up):
+    tables = made_up()
+    without = dataclasses.replace(tables, differences=tables.differences.iloc[:0])
+    with pytest.raises(InputError, match="include the model's trained top-k"):
+        _ = without.trained

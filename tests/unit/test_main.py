@@ -1,0 +1,100 @@
+"""The command line beside the pipeline."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import LlamaConfig, OlmoeConfig
+
+from reference.model_files import CORPUS, STRUCTURE, TRAINING
+from switchyard import __main__ as command
+from switchyard.files import write_json
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    monkeypatch.setattr(sys, "argv", ["switchyard", *map(str, arguments)])
+    return command.main()
+
+
+def test_every_verb_is_told_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(monkeypatch, "--help")
+    text = capsys.readouterr().out
+    assert caught.value.code == 0
+    for verb in ("describe", "ship-models"):
+        assert verb in text
+        with pytest.raises(SystemExit):
+            run(monkeypatch, verb, "--help")
+        assert "." in capsys.readouterr().out
+
+
+def test_a_verb_is_needed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(monkeypatch)
+    assert caught.value.code == 2 and "verb" in capsys.readouterr().err
+
+
+def test_describe_prints_the_structure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    OlmoeConfig(num_experts=16, num_experts_per_tok=3, num_hidden_layers=5).save_pretrained(tmp_path)
+    assert run(monkeypatch, "describe", tmp_path) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["num_experts"], found["top_k"], found["num_layers"]) == (16, 3, 5)
+
+
+@pytest.mark.parametrize("broken", ["no folder", "no experts"])
+def test_bad_input_is_one_line(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if broken == "no experts":
+        LlamaConfig().save_pretrained(tmp_path / "model")
+    assert run(monkeypatch, "describe", tmp_path / "model") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("switchyard: error: ")
+    assert ("no config.json" if broken == "no folder" else "has no experts") in lines[0]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """The results folder of a study that trained one model."""
+    folder = tmp_path / "results" / "retrain"
+    model = folder / "prepare" / "models" / "pocket"
+    model.mkdir(parents=True)
+    (model / "model.safetensors").write_bytes(b"weights")
+    write_json(model / "training.json", TRAINING)
+    write_json(model / "structure.json", STRUCTURE)
+    write_json(folder / "prepare" / "corpus.json", CORPUS)
+    datasets = {"heldout": {"kind": "perplexity", "samples": 9, "perplexity": 17.0}}
+    layers = [{"layer": 0, "experts_used": 64, "busiest_over_even": 2.0}]
+    write_json(folder / "evaluate" / "models" / "pocket.json", {"datasets": datasets, "layers": layers})
+    return folder
+
+
+def test_ship_models_copies_a_model_with_its_card(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(monkeypatch, "ship-models", "--from", study, "--to", tmp_path / "resources") == 0
+    shipped = tmp_path / "resources" / "pocket"
+    assert sorted(path.name for path in shipped.iterdir()) == [
+        "README.md",
+        "model.safetensors",
+        "training.json",
+    ]
+    assert (shipped / "README.md").read_text().startswith("# pocket\n")
+
+
+def test_ship_models_replaces_the_model_that_was_there(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(study / "prepare" / "models" / "pocket", tmp_path / "resources" / "pocket")
+    (tmp_path / "resources" / "pocket" / "old.safetensors").touch()
+    run(monkeypatch, "ship-models", "--from", study, "--to", tmp_path / "resources")
+    assert not (tmp_path / "resources" / "pocket" / "old.safetensors").exists()
+    assert [path.name for path in (tmp_path / "resources").iterdir()] == ["pocket"]

@@ -1,0 +1,206 @@
+"""The whole pipeline, from text to the HTML report, and what runs again when something changes."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from workflow.checkout import RESULTS, jobs, run_study
+
+CONFIGS = ("4experts_topk_baseline", "8experts_topk_baseline", "8experts_bh_a030", "8experts_bh_a050")
+METRICS = [
+    "perplexity",
+    "avg_task_accuracy",
+    "expert_activation_ratio",
+    "flops_reduction_pct",
+    "tokens_per_second",
+    "latency_ms_per_token",
+    "expert_utilization",
+    "gini_coefficient",
+    "adaptive_range",
+    "selection_entropy",
+    "ceiling_hit_rate",
+    "floor_hit_rate",
+    "layer_expert_variance",
+    "layer_consistency_score",
+    "expert_overlap_score",
+    "output_determinism",
+]
+
+
+@contextmanager
+def edited(path: Path, old: str, new: str):
+    """A file with one replacement, put back afterwards with its old time."""
+    text, status = path.read_text(), path.stat()
+    assert text.count(old) >= 1, f"{path} does not hold {old!r}"
+    path.write_text(text.replace(old, new, 1))
+    try:
+        yield
+    finally:
+        path.write_text(text)
+        import os
+
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_every_experiment_has_its_five_files_and_two_logs(smoke):
+    evaluate = smoke / RESULTS / "evaluate"
+    for name in CONFIGS:
+        for file in (f"{name}_heldout", f"{name}_heldout_repeat"):
+            assert (evaluate / "traces" / f"{file}.parquet").is_file()
+            assert (evaluate / "scores" / f"{file}.parquet").is_file()
+        assert (evaluate / "logs" / f"{name}_heldout_internal_routing.json").is_file()
+        summary = json.loads((evaluate / "logs" / f"{name}_heldout.json").read_text())
+        assert list(summary["metrics"]) == METRICS
+
+
+def test_logs_traces_and_scores_tell_the_same(smoke):
+    evaluate = smoke / RESULTS / "evaluate"
+    for name in CONFIGS:
+        summary = json.loads((evaluate / "logs" / f"{name}_heldout.json").read_text())
+        log = json.loads((evaluate / "logs" / f"{name}_heldout_internal_routing.json").read_text())
+        scores = pq.read_table(evaluate / "scores" / f"{name}_heldout.parquet").to_pandas()
+        trace = pq.read_table(evaluate / "traces" / f"{name}_heldout.parquet").to_pandas()
+        tokens = summary["summary"]["total_tokens"]
+        assert summary["summary"]["total_samples"] == len(scores) == len(log["samples"]) == 24
+        assert len(trace) == log["trace"]["rows"] == tokens * summary["num_layers"]
+        assert sum(sample["num_tokens"] for sample in log["samples"]) == tokens == scores["tokens"].sum()
+        perplexity = math.exp(scores["loss"].sum() / scores["loss_tokens"].sum())
+        assert summary["metrics"]["perplexity"] == pytest.approx(perplexity, rel=1e-12)
+        assert (trace["experts"].map(len) == trace["count"]).all()
+        used = sum(map(sum, log["aggregate_stats"]["expert_usage_counts"]))
+        assert used == trace["count"].sum()
+
+
+def test_static_and_adaptive_rules_differ_where_they_must(smoke):
+    results = pd.read_parquet(smoke / RESULTS / "aggregate" / "bh_routing_results.parquet")
+    results = results.set_index("config_name")
+    static = results[results["routing_type"] == "topk"]
+    assert (static["avg_experts"] == static["k_or_max_k"]).all()
+    assert (static["ceiling_hit_rate"] == 1).all() and (static["floor_hit_rate"] == 0).all()
+    adaptive = results[results["routing_type"] == "bh"]
+    assert adaptive["avg_experts"].between(1, 8).all()
+    assert results.loc["8experts_bh_a030", "avg_experts"] < results.loc["8experts_bh_a050", "avg_experts"]
+
+
+def test_results_say_the_same_in_every_format(smoke):
+    stem = smoke / RESULTS / "aggregate" / "bh_routing_results"
+    parquet = pd.read_parquet(f"{stem}.parquet")
+    csv = pd.read_csv(f"{stem}.csv", float_precision="round_trip")
+    rows = pd.DataFrame(json.loads(Path(f"{stem}.json").read_text()))
+    assert list(parquet.columns) == list(csv.columns) == list(rows.columns)
+    for column in parquet.select_dtypes("number"):
+        for other in (csv, rows):
+            assert parquet[column].astype(float).equals(pd.to_numeric(other[column]).astype(float)), column
+
+
+def test_warehouse_is_documented(smoke):
+    with duckdb.connect(str(smoke / RESULTS / "study.duckdb"), read_only=True) as connection:
+        bare = connection.execute(
+            "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND comment IS NULL"
+        ).fetchall()
+    assert bare == []
+
+
+def test_every_result_says_what_made_it(smoke):
+    results = smoke / RESULTS
+    for path in sorted(results.rglob("*.parquet")):
+        stamp = json.loads(pq.read_schema(path).metadata[b"switchyard"])
+        stamp = stamp.get("provenance", stamp)
+        assert {"code", "config", "inputs", "libraries", "commit"} <= stamp.keys(), path
+    for path in (
+        *sorted((results / "publish").rglob("*.svg")),
+        *sorted((results / "publish").rglob("*.html")),
+    ):
+        assert "libraries" in path.read_text(), path
+
+
+def test_no_number_of_the_report_is_half_written(smoke):
+    left = [path for path in (smoke / RESULTS).rglob("*") if ".part" in path.name]
+    assert left == []
+
+
+def test_report_stands_alone(smoke):
+    page = (smoke / RESULTS / "report.html").read_text()
+    assert len(page) > 1_000_000
+    assert not re.search(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', page)
+
+
+def test_nothing_runs_again(smoke):
+    assert jobs(smoke) == {}
+
+
+def test_a_comment_in_the_library_changes_nothing(smoke):
+    for module in ("routing/bh.py", "evaluation/likelihood.py", "warehouse/build.py"):
+        with edited(smoke / "lib" / "switchyard" / module, "\nfrom ", "\n# a remark\nfrom "):
+            assert jobs(smoke) == {}, module
+
+
+def test_a_changed_line_of_the_bh_rule_leaves_top_k_alone(smoke):
+    with edited(smoke / "lib" / "switchyard" / "routing" / "bh.py", "\nclass ", "\nREMARK = 1\n\n\nclass "):
+        due = jobs(smoke)
+    assert due["evaluate_experiment"] == 2
+    assert "collect_router_logits" not in due and "fit_nulls" not in due and "prepare_dataset" not in due
+
+
+def test_a_changed_line_of_the_evaluation_reaches_all_experiments(smoke):
+    with edited(smoke / "lib/switchyard/evaluation/scores.py", "\ndef ", "\nREMARK = 1\n\n\ndef "):
+        assert jobs(smoke)["evaluate_experiment"] == 4
+
+
+def test_one_more_alpha_runs_its_experiments_and_what_aggregates(smoke, tmp_path):
+    more = tmp_path / "more.yaml"
+    more.write_text("rules: {bh: {alpha: [0.30, 0.50, 0.70]}}\n")
+    due = jobs(smoke, str(more))
+    assert due["evaluate_experiment"] == 1
+    assert due["measure_speed"] == due["build_warehouse"] == due["write_summaries"] == 1
+    untouched = {
+        "harvest_corpus",
+        "prepare_dataset",
+        "train_pocket_model",
+        "collect_router_logits",
+        "fit_nulls",
+    }
+    assert not untouched & due.keys()
+
+
+def test_a_changed_dataset_leaves_models_and_nulls_alone(smoke, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text("datasets: {heldout: {samples: 20}}\n")
+    due = jobs(smoke, str(other))
+    assert due["evaluate_experiment"] == 4
+    assert not {"harvest_corpus", "train_pocket_model", "fit_nulls"} & due.keys()
+
+
+def test_a_second_launch_says_so_and_keeps_the_report(smoke):
+    before = (smoke / RESULTS / "report.html").stat().st_mtime_ns
+    ran = run_study(smoke)
+    assert ran.returncode == 0
+    assert "othing to be done" in ran.stdout + ran.stderr
+    assert (smoke / RESULTS / "report.html").stat().st_mtime_ns == before
+
+
+def test_the_same_study_from_scratch_is_the_same(smoke, tmp_path):
+    again = shutil.copytree(
+        smoke, tmp_path / "again", ignore=shutil.ignore_patterns("evaluate", "aggregate", ".snakemake")
+    )
+    ran = run_study(again, "--", "--until", "evaluate_experiment")
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    files = [
+        path.relative_to(smoke)
+        for path in (smoke / RESULTS / "evaluate").rglob("*_heldout*")
+        if path.is_file()
+    ]
+    compared = [name for name in files if name.suffix == ".parquet" or name.stem.endswith("internal_routing")]
+    assert len(compared) == 4 * 5
+    for name in compared:
+        assert (smoke / name).read_bytes() == (again / name).read_bytes(), name

@@ -1,0 +1,30 @@
+"""Every study file: its configuration resolves, and its whole plan can be drawn up."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workflow.checkout import ROOT, copy_checkout
+
+STUDIES = [None, *sorted(path.name for path in (ROOT / "studies").glob("*.yaml"))]
+STAND_INS = ("wikitext-2-raw-v1_test", "lambada_openai_test_first200", "hellaswag_val_first200")
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_dry_run(study: str | None, tmp_path: Path):
+    checkout = copy_checkout(tmp_path)
+    for name in STAND_INS:
+        (checkout / "data").mkdir(exist_ok=True)
+        (checkout / "data" / f"{name}.parquet").touch()
+    chosen = ["--configfile", f"studies/{study}"] if study else []
+    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", *chosen]
+    ran = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    experiments = {"smoke.yaml": 4}.get(study, 60)
+    assert f"evaluate_experiment {experiments:>12}".split() in [
+        line.split() for line in ran.stdout.splitlines()
+    ]

@@ -1,0 +1,50 @@
+"""Rule write_pages: tables of the study -> pages of the HTML report, and the main table for a paper."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from switchyard.charts.tables import Tables
+from switchyard.files import read_json, read_stamp
+from switchyard.job import logged
+from switchyard.provenance import stamp
+from switchyard.reporting import pages
+from switchyard.reporting.paper import write_paper_tables
+
+
+def main(
+    *,
+    aggregate: Path,
+    nulls: Path,
+    speed: Path,
+    dictionary: Path,
+    models: list[Path],
+    output: dict[str, Path],
+    code: str,
+) -> None:
+    tables = Tables.read(aggregate)
+    made = stamp(code=code, config={}, inputs=read_stamp(aggregate / "bh_routing_results.parquet")["inputs"])
+    pages.write_results(output["results"], tables, stamp=made)
+    pages.write_configs(
+        output["configs"], pd.read_parquet(aggregate / "bh_routing_configs.parquet"), stamp=made
+    )
+    pages.write_main_table(output["main_table"], tables, stamp=made)
+    pages.write_speed_table(output["speed_table"], read_json(speed), stamp=made)
+    pages.write_null_summary(output["null_summary"], pd.read_parquet(nulls), stamp=made)
+    pages.write_models(output["models"], [read_json(path) for path in models], stamp=made)
+    text = dictionary.read_text(encoding="utf-8")
+    pages.write_document(output["data_dictionary"], text, title="Data dictionary", stamp=made)
+    write_paper_tables(tables, output["main_table"].parent, made)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            aggregate=Path(snakemake.input[0]).parent,
+            nulls=Path(snakemake.input.nulls),
+            speed=Path(snakemake.input.speed),
+            dictionary=Path(snakemake.input.dictionary),
+            models=[Path(path) for path in snakemake.input.models],
+            output={name: Path(path) for name, path in snakemake.output.items() if name != "paper"},
+            code=snakemake.params.code,
+        )

@@ -1,0 +1,40 @@
+"""Rule write_report: aggregate tables -> findings and recommendations, as Markdown and as a page."""
+
+from pathlib import Path
+
+from switchyard.charts.tables import Tables
+from switchyard.files import read_json, read_stamp, write_text
+from switchyard.job import logged
+from switchyard.provenance import stamp
+from switchyard.reporting.markdown import report
+from switchyard.reporting.pages import write_document
+from switchyard.warehouse.prints import refuse_differing_prints
+
+
+def main(
+    *, aggregate: Path, logs: Path, speed: Path, study: str, model: str, markdown: Path, page: Path, code: str
+) -> None:
+    refuse_differing_prints(aggregate, logs)
+    made = stamp(
+        code=code,
+        config={"study": study, "model": model},
+        inputs=read_stamp(aggregate / "bh_routing_results.parquet")["inputs"],
+    )
+    machine = read_json(speed)["device"]
+    text = report(Tables.read(aggregate), study=study, model=model, machine=machine, stamp=made)
+    write_text(markdown, text)
+    write_document(page, text, title=f"Expert routing: {study}", stamp=made)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            aggregate=Path(snakemake.input[0]).parent,
+            logs=Path(snakemake.input.summaries[0]).parent,
+            speed=Path(snakemake.input.speed),
+            study=snakemake.params.study,
+            model=snakemake.params.model,
+            markdown=Path(snakemake.output.markdown),
+            page=Path(snakemake.output.page),
+            code=snakemake.params.code,
+        )
