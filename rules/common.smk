@@ -22,11 +22,9 @@ except InputError as error:
     raise SystemExit(f"switchyard: error: {error}")  # a WorkflowError would add its own lines
 
 # Jobs find the library on whatever machine they run; the launcher tells its own orphans by the second name.
-sources = {entry["source"] for part in ("models", "datasets") for entry in config[part].values()}
 os.environ.update(
     PYTHONPATH=str(ROOT / "lib"),
     SWITCHYARD_CHECKOUT=str(Path.cwd()),
-    **({} if "hub" in sources else dict(HF_HUB_OFFLINE="1")),
 )
 
 STUDY = f"results/{config['study']}"
@@ -38,7 +36,7 @@ TEXTS = {
     **{name: config["calibration"][name] for name in study_config.RESERVED_DATASETS},
 }
 if "hub" not in {entry["source"] for entry in (*config["models"].values(), *TEXTS.values())}:
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.update(HF_HUB_OFFLINE="1")
 TRAINED = [
     name for name, entry in config["models"].items() if entry["source"] == "pocket" and entry["retrain"]
 ]

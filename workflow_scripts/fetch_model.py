@@ -13,11 +13,13 @@ from switchyard.provenance import sha256_file, stamp
 def main(*, entry: dict[str, Any], output: Path, code: str) -> None:
     with atomic(output) as partial:
         if entry["source"] == "hub":
-            link_hub_snapshot(entry["repository"], entry["revision"], partial)
+            source = link_hub_snapshot(entry["repository"], entry["revision"], partial)
         else:
-            copy_folder(Path(entry["path"]), partial)
-        check_folder(partial)
-        structure = describe(load_config(partial))
+            source = Path(entry["path"])
+        structure = describe(load_config(source))
+        check_folder(source)
+        if entry["source"] != "hub":
+            copy_folder(source, partial)
         weights = {path.name: sha256_file(path) for path in sorted(partial.glob("*.safetensors"))}
         settings = {key: value for key, value in entry.items() if key != "path"}
         made = stamp(code=code, config=settings, inputs=weights)

@@ -504,6 +504,7 @@ def test_bad_input_ends_in_one_line_and_leaves_nothing(kind: Kind, bench: Bench)
     assert "Traceback" not in text
     missing = [word for word in kind.words if word not in lines[0]]
     assert not missing, lines[0]
+    assert ".part" not in lines[0]  # a place that is gone by now
     assert [path for path in bench.folder.glob("results/**/*") if not path.is_dir()] == []
     assert [path for path in bench.folder.rglob("*") if ".part" in path.name] == []
 

@@ -35,8 +35,8 @@ def copy_folder(source: Path, folder: Path) -> None:
     shutil.copytree(source, folder)
 
 
-def link_hub_snapshot(repository: str, revision: str, folder: Path) -> None:
-    """Download a pinned revision into the hub cache and link its files into `folder`.
+def link_hub_snapshot(repository: str, revision: str, folder: Path) -> Path:
+    """Download a pinned revision into the hub cache and link its files into `folder`; returns its place in the cache.
 
     Raises:
         InputError: the revision cannot be had.
@@ -56,6 +56,7 @@ def link_hub_snapshot(repository: str, revision: str, folder: Path) -> None:
         if path.is_file():
             (folder / path.relative_to(snapshot)).parent.mkdir(parents=True, exist_ok=True)
             os.symlink(path.resolve(), folder / path.relative_to(snapshot))
+    return Path(snapshot)
 
 
 def check_folder(folder: Path) -> None:

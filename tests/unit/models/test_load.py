@@ -215,7 +215,8 @@ def hub_cache(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def test_a_cached_revision_is_linked_without_network(hub_cache: Path, whole: Path, tmp_path: Path) -> None:
-    load.link_hub_snapshot("owner/name", REVISION, tmp_path / "model")
+    place = load.link_hub_snapshot("owner/name", REVISION, tmp_path / "model")
+    assert place == hub_cache / "models--owner--name" / "snapshots" / REVISION
     found = sorted((tmp_path / "model").iterdir())
     assert [path.name for path in found] == sorted(path.name for path in whole.iterdir())
     assert all(path.is_symlink() and path.resolve().parent.name == "blobs" for path in found)
