@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from switchyard.evaluation.experiment import REPEAT_SAMPLES
 from switchyard.evaluation.run import Files, write_experiment
 from switchyard.files import read_json
 from switchyard.job import logged
@@ -13,6 +15,12 @@ from switchyard.models.load import load_model, load_tokenizer
 from switchyard.progress import bar
 from switchyard.provenance import stamp
 from switchyard.study import build_rule, experiment_head
+
+
+def sequences(table: pa.Table, samples: int) -> int:
+    """Sequences of an experiment and its repeat, for the progress bar."""
+    each = len(table["options"][0]) if "options" in table.column_names else 1
+    return each * (samples + min(samples, REPEAT_SAMPLES))
 
 
 def main(
@@ -38,7 +46,7 @@ def main(
         code=code, config=settings, inputs=inputs, model={"name": identity["model"], "dtype": dtype}
     )
     table = pq.read_table(dataset)
-    with bar(samples, f"{head['config']} {head['dataset']}", unit="sequences") as progress:
+    with bar(sequences(table, samples), f"{head['config']} {head['dataset']}", unit="sequences") as progress:
         write_experiment(
             load_model(model, dtype=dtype),
             load_tokenizer(model),

@@ -1,0 +1,71 @@
+"""What the README says can be done can be done."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workflow.checkout import RESULTS, ROOT
+
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
+def make_commands() -> list[str]:
+    lines = [line.split("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("make ")]
+
+
+@pytest.mark.parametrize("command", make_commands())
+def test_make_commands_exist_and_name_files_that_exist(command: str):
+    ran = subprocess.run(
+        f"{command.replace('make ', 'make -n ', 1)}", shell=True, cwd=ROOT, capture_output=True
+    )
+    assert ran.returncode == 0, ran.stderr.decode()
+    for study in re.findall(r"STUDY=(\S+)", command):
+        assert (ROOT / study).is_file()
+
+
+def test_two_commands_come_first():
+    assert make_commands()[:2] == ["make study", "make test"]
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)", TEXT))
+def test_links_lead_somewhere(target: str):
+    assert (ROOT / target).exists()
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_python_examples_run(number: int):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "lib"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", blocks("python")[number]]
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "torch.Size" in ran.stdout
+
+
+def test_warehouse_query_runs(smoke: Path):
+    [query] = [block for block in blocks("bash") if "duckdb" in block]
+    code = re.search(r'-c "(.*?)"\n', query, re.DOTALL)[1]
+    ran = subprocess.run([sys.executable, "-c", code], cwd=smoke / RESULTS, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "8experts_bh_a030" in ran.stdout
+
+
+def test_results_named_in_the_table_are_made(smoke: Path):
+    rows = re.findall(r"^\| (`.*?) \|", TEXT, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    assert len(named) >= 7
+    for name in named:
+        stem, _, endings = name.partition("{")
+        variants = [stem + ending for ending in endings.rstrip("}").split(",")] if endings else [name]
+        for variant in variants:
+            assert (smoke / RESULTS / variant).exists(), variant
