@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,11 @@ import torch
 
 from switchyard.evaluation.experiment import run_experiment
 from switchyard.text.kinds import kind_of
+
+LEAST_LETTERS = 4
+"""Shorter words are mostly function words, which a cloze seldom asks for: leaving them out makes chance higher."""
+
+_WORD = re.compile(rf"[A-Za-z]{{{LEAST_LETTERS},}}")
 
 
 class UsageCounter:
@@ -99,6 +105,6 @@ def chance(kind: str, table: pa.Table) -> float:
 
 
 def most_frequent_word(text: str) -> str:
-    """The most frequent space-separated word; the earlier one when tied."""
-    words = text.split()
+    """The most frequent word of at least `LEAST_LETTERS` letters, the earlier one when tied; empty if there is none."""
+    words = _WORD.findall(text)
     return max(dict.fromkeys(words), key=words.count) if words else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import pyarrow as pa
@@ -55,16 +55,6 @@ def prepare_pocket(kind: str, documents: pa.Table, *, samples: int | None, split
             "asked for; lower `samples` or add packages to the corpus"
         )
     return pa.Table.from_pylist([{"sample_id": i, **row} for i, row in enumerate(found)])
-
-
-def cloze_chance(table: pa.Table, *, common: Iterable[str] = ()) -> float:
-    """Accuracy of always answering the passage's most frequent content word (the earlier one when tied)."""
-    dull = set(common)
-    hits = 0
-    for row in table.to_pylist():
-        words = Counter(word for word in _WORD.findall(row["context"]) if word.lower() not in dull)
-        hits += bool(words) and max(words, key=lambda word: words[word]) == row["target"]
-    return hits / len(table)
 
 
 def common_words(texts: list[str]) -> set[str]:

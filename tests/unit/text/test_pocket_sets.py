@@ -14,7 +14,7 @@ import pytest
 from switchyard.errors import InputError
 from switchyard.text import pocket
 from switchyard.text.kinds import SCHEMAS
-from switchyard.text.pocket import cloze_chance, common_words, prepare_pocket
+from switchyard.text.pocket import common_words, prepare_pocket
 
 COMMON = ["the", "which", "values", "array", "returns", "given", "axis"]
 
@@ -138,17 +138,6 @@ def test_a_word_that_only_stood_inside_another_is_no_cloze_target() -> None:
 def test_common_words_are_counted_by_document_not_by_use() -> None:
     assert common_words(["alpha alpha alpha", "Beta gamma", "beta", "beta"]) == {"alpha", "beta", "gamma"}
     assert common_words(["alpha alpha alpha", "Beta", "beta", "beta", "beta"]) == {"beta"}
-
-
-def test_cloze_chance_answers_the_most_frequent_word() -> None:
-    rows = [
-        {"context": "tree tree wolf", "target": "tree"},
-        {"context": "wolf tree", "target": "wolf"},  # a tie: the earlier one
-        {"context": "wolf tree", "target": "tree"},
-        {"context": "cat", "target": "tree"},  # no word of four letters
-    ]
-    assert cloze_chance(pa.Table.from_pylist(rows)) == 0.5
-    assert cloze_chance(pa.Table.from_pylist(rows), common=["tree"]) == 0.25
 
 
 # --- choice
