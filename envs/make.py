@@ -26,7 +26,7 @@ CAPABILITIES = {
     "text": ("datasets", "pandas", "scikit-learn", "scipy", "tokenizers", "torch", "transformers"),
     "model": ("bitsandbytes", "safetensors", "scipy", "tokenizers", "torch", "transformers"),
     "tables": ("duckdb", "pandas", "scipy"),
-    "report": ("altair", "duckdb", "pandas", "scipy", "vl-convert-python"),
+    "report": ("altair", "duckdb", "markdown-it-py", "pandas", "scipy", "vl-convert-python"),
 }
 """Capability (the name of a conda file) -> the packages it imports beside those of `EVERYWHERE`."""
 

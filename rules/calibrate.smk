@@ -70,7 +70,7 @@ rule check_nulls:
     benchmark:
         f"{LOGS}/check_nulls/{{model}}.tsv"
     conda:
-        "../envs/tables.yaml"
+        "../envs/model.yaml"
     params:
         alphas=sorted({s["alpha"] for s in CONFIGS.values() if "alpha" in s}),
         code=fingerprint("switchyard.routing.null_check", "switchyard.evaluation.logit_table"),

@@ -45,7 +45,9 @@ def main(
             progress=progress.update,
         )
     made = stamp(code=code, config={"speed": speed, "dtype": dtype}, inputs={"model": model, "text": text})
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {speed['threads']} threads"
+    device = (
+        torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, threads: {speed['threads']}"
+    )
     write_json(output, {"device": device, "rows": rows, "provenance": made})
 
 

@@ -111,6 +111,13 @@ def test_warehouse_is_documented(smoke):
     assert bare == []
 
 
+def test_published_data_dictionary_is_the_warehouse_s_own(smoke):
+    """After a change: `cp results/smoke/data-dictionary.md docs/`."""
+    assert (smoke / "docs/data-dictionary.md").read_text() == (
+        smoke / RESULTS / "data-dictionary.md"
+    ).read_text()
+
+
 def test_every_result_says_what_made_it(smoke):
     results = smoke / RESULTS
     for path in sorted(results.rglob("*.parquet")):
