@@ -72,7 +72,6 @@ rule check_nulls:
     conda:
         "../envs/model.yaml"
     params:
-        alphas=sorted({s["alpha"] for s in CONFIGS.values() if "alpha" in s}),
         code=fingerprint("switchyard.routing.null_check", "switchyard.evaluation.logit_table"),
     script:
         "../workflow_scripts/check_nulls.py"

@@ -9,18 +9,16 @@ from switchyard.evaluation.logit_table import read_logits
 from switchyard.files import write_table
 from switchyard.job import logged
 from switchyard.provenance import stamp
-from switchyard.routing.null_check import histograms, summary
+from switchyard.routing.null_check import LEVELS, histograms, summary
 from switchyard.routing.nulls import read_nulls
 
 
-def main(
-    *, logits: Path, nulls: Path, check: Path, summary_path: Path, alphas: list[float], code: str
-) -> None:
+def main(*, logits: Path, nulls: Path, check: Path, summary_path: Path, code: str) -> None:
     names = pc.unique(pq.read_table(nulls, columns=["null"])["null"]).to_pylist()
     fitted = {name: read_nulls(nulls, name) for name in names}
-    made = stamp(code=code, config={"alphas": alphas}, inputs={"logits": logits, "nulls": nulls})
+    made = stamp(code=code, config={"levels": LEVELS}, inputs={"logits": logits, "nulls": nulls})
     write_table(check, histograms(read_logits(logits), fitted), made)
-    write_table(summary_path, summary(read_logits(logits), fitted, alphas), made)
+    write_table(summary_path, summary(read_logits(logits), fitted, LEVELS), made)
 
 
 if __name__ == "__main__":
@@ -30,6 +28,5 @@ if __name__ == "__main__":
             nulls=Path(snakemake.input.nulls[0]),
             check=Path(snakemake.output.check),
             summary_path=Path(snakemake.output.summary),
-            alphas=snakemake.params.alphas,
             code=snakemake.params.code,
         )

@@ -34,6 +34,9 @@ PATIENCE_S = 60.0
 SMALLEST_PIXELS = 12
 """A figure or table with a side below this is not visible."""
 
+# Elements with the ids `results` and `app` pass for the variables of those names until the scripts have run.
+IS_OPEN = "document.readyState === 'complete' && typeof app?.setView === 'function'"
+
 LIST_RESULTS = """Object.entries(results).map(([path, r]) => ({path, name: r.name, mime: r.mime_type}))"""
 
 SHOW = """(path => {
@@ -189,7 +192,7 @@ def check(report: Path, *, browser: str, screenshots: Path) -> tuple[int, list[s
     screenshots.mkdir(parents=True, exist_ok=True)
     with open_page(browser) as page:
         page.call("Page.navigate", url=report.resolve().as_uri())
-        _until(lambda: page.value("typeof results !== 'undefined' && typeof app !== 'undefined'") or None)
+        _until(lambda: page.value(IS_OPEN) or None)
         page.screenshot(screenshots / "00_front.png")
         shown = [entry for entry in page.value(LIST_RESULTS) if _is_shown(entry["mime"])]
         problems = []

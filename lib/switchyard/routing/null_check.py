@@ -14,6 +14,9 @@ from switchyard.routing.nulls import NullDistribution, p_values
 BINS = 20
 """Bins of the p-value histogram over 0..1."""
 
+LEVELS = (0.05, 0.10, 0.20, 0.30, 0.40, 0.50, 0.60)
+"""Alphas of the published summary: fixed, so that another alpha in a study leaves its calibration alone."""
+
 
 def kolmogorov_distance(values: np.ndarray) -> float:
     """Largest distance between the empirical distribution of p-values and the uniform one, 0..1."""
