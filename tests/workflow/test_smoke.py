@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,8 +50,6 @@ def edited(path: Path, old: str, new: str):
         yield
     finally:
         path.write_text(text)
-        import os
-
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
@@ -140,6 +141,14 @@ def test_report_stands_alone(smoke):
     page = (smoke / RESULTS / "report.html").read_text()
     assert len(page) > 1_000_000
     assert not re.search(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', page)
+
+
+def test_every_figure_of_the_report_is_visible_in_a_browser(smoke):
+    command = [sys.executable, "tests/workflow/check_report.py", str(RESULTS / "report.html")]
+    ran = subprocess.run(command, cwd=smoke, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    if "skipped" in ran.stdout + ran.stderr:
+        pytest.skip((ran.stdout + ran.stderr).strip())
 
 
 def test_nothing_runs_again(smoke):

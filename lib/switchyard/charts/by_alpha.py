@@ -168,7 +168,8 @@ def over_datasets(tables: Tables, column: str) -> pd.DataFrame:
 
 def titled(views: Sequence[alt.TopLevelMixin], title: str, subtitle: str) -> alt.HConcatChart:
     """Views side by side under one panel title, axes and colours their own."""
-    return alt.hconcat(*views, spacing=10, title=alt.TitleParams(title, subtitle=subtitle))
+    panel = alt.hconcat(*views, spacing=10, title=alt.TitleParams(title, subtitle=subtitle))
+    return panel.resolve_scale(xOffset="independent")
 
 
 def view_width(views: int, *, gap: int = 46) -> int:
@@ -195,7 +196,7 @@ def _beside(
                 title=style.dataset_title(dataset),
             )
         )
-    return titled(views or [empty("no dataset of this study has it")], title, subtitle)
+    return titled(views or [empty("no dataset of this study has an accuracy")], title, subtitle)
 
 
 def empty(words: str) -> alt.Chart:

@@ -33,7 +33,7 @@ def _view(frame: pd.DataFrame, order: list[str], *, first: bool) -> alt.LayerCha
     low, high = min(0.0, frame["loss_difference_low"].min()), max(0.0, frame["loss_difference_high"].max())
     margin = axes.MARGIN * max(high - low, 1e-6)
     scale = alt.Scale(domain=[low - margin, high + margin], nice=False)
-    axis = alt.Axis(title="difference of loss (nats per token)", format="+.2~f", tickCount=5)
+    axis = alt.Axis(title="difference of loss (nats per token)", format="+.2~g", tickCount=5)
     shown = [label for label in order if label in set(frame["label"])]
     y = alt.Y("label:N", sort=shown, axis=alt.Axis(title=None, labels=first, ticks=False, labelLimit=220))
     base = alt.Chart(frame)

@@ -19,7 +19,8 @@ def nine_panel(tables: Tables) -> alt.VConcatChart:
     title = alt.TitleParams(
         _title(tables), subtitle=_subtitle(tables), fontSize=16, anchor="start", offset=14
     )
-    return style.dress(alt.vconcat(key(tables), grid, spacing=30, title=title))
+    figure = alt.vconcat(key(tables), grid, spacing=30, title=title)
+    return style.dress(figure.resolve_scale(xOffset="independent"))
 
 
 def _title(tables: Tables) -> str:

@@ -49,4 +49,4 @@ def key(tables: Tables) -> alt.Chart:
 
 def with_key(panel: alt.TopLevelMixin, tables: Tables) -> alt.HConcatChart:
     """A panel that stands alone: the key at its right, in the style."""
-    return style.dress(alt.hconcat(panel, key(tables), spacing=28))
+    return style.dress(alt.hconcat(panel, key(tables), spacing=28).resolve_scale(xOffset="independent"))

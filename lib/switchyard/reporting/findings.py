@@ -140,6 +140,22 @@ def keepers(tables: Tables) -> pd.DataFrame:
     return summary[summary["saves"] & (summary["worse"] == 0)].sort_values(["avg_experts", "config_name"])
 
 
+def speeds(tables: Tables) -> pd.DataFrame:
+    """Adaptive configurations with fewer experts than trained, and how fast they were against the trained top-k.
+
+    `speedup` is tokens per second over that of the trained top-k, `slower` says that it is below 1; configurations
+    whose speed was not measured have no row.
+    """
+    speed = tables.results.groupby("config_name")["tokens_per_second"].max().astype(float)
+    experts = tables.results.groupby("config_name")["avg_experts"].mean()
+    frame = tables.configs[~tables.configs["static"]].copy()
+    frame["tokens_per_second"] = frame["config_name"].map(speed).astype(float)
+    frame["speedup"] = frame["tokens_per_second"] / speed.get(tables.trained, float("nan"))
+    frame["slower"] = frame["speedup"] < 1
+    saves = frame["config_name"].map(experts).astype(float) < tables.trained_top_k
+    return frame[saves & frame["speedup"].notna()]
+
+
 _POINT = ["config_name", "dataset", "perplexity", "avg_experts"]
 
 

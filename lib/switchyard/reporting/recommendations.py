@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from switchyard.charts.tables import Tables
 from switchyard.reporting import findings as found
 from switchyard.reporting.numbers import counted, listed, number
@@ -30,17 +32,30 @@ def _which_rule(tables: Tables) -> list[str]:
     first = kept.iloc[0]
     name, on = tables.labels[first["config_name"]], counted(len(tables.datasets), "dataset")
     cost = f"{number(first['avg_experts'], 'experts')} experts per token instead of {tables.trained_top_k}"
-    verdict = (
-        f"better on {int(first['better'])} of {on} and worse on none"
-        if first["better"]
-        else f"not measurably worse on any of {on}"
-    )
+    verdict = f", better on {int(first['better'])} of {on}" if first["better"] else ""
     room = (
         f"but the intervals still allow {number(first['allowed'], 'nats_change')} nats per token"
         if first["allowed"] > 0
         else "and every interval lies below 0"
     )
-    return [f"Use {name} where experts cost time: {cost}, {verdict}, {room}."]
+    text = (
+        f"{name} is the cheapest adaptive rule not measurably worse than top-{tables.trained_top_k} on any "
+        f"dataset: {cost}{verdict}, {room}."
+    )
+    return [f"{text} {_worth(tables, first['config_name'])}"]
+
+
+def _worth(tables: Tables, name: str) -> str:
+    """Whether fewer experts bought time where it was measured."""
+    speeds = found.speeds(tables)
+    rows = speeds[speeds["config_name"] == name]
+    if rows.empty:
+        return "Its speed was not measured."
+    row = rows.iloc[0]
+    ratio = f"{number(row['speedup'], 'experts')} times the tokens per second of top-{tables.trained_top_k}"
+    if row["slower"]:
+        return f"It did not pay in time: prefill ran at {ratio} on the machine measured, so use it for its FLOPs only."
+    return f"Use it where time counts: prefill ran at {ratio} on the machine measured."
 
 
 def _price(tables: Tables, adaptive) -> str:
@@ -120,7 +135,7 @@ def _measure_next(tables: Tables) -> list[str]:
         return []
     highest = alone["avg_experts"].max()
     return [
-        f"Measure static top-k with fewer experts next (up to {max(1, int(highest))}): "
+        f"Measure static top-k with fewer experts next (up to {max(1, math.ceil(highest))}): "
         f"{counted(len(alone), 'adaptive experiment')} "
         "had no static rule of equal budget, so that adaptive routing is not shown to be better or worse "
         "than simply using a "

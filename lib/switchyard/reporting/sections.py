@@ -28,10 +28,8 @@ def opening(tables: Tables, *, model: str) -> str:
 def findings(tables: Tables) -> list[str]:
     """The answer in a few sentences, one per question."""
     points = [
-        _verdict_point(tables),
-        _same_budget_point(tables),
-        _dominance_point(tables),
-        _bounds_point(tables),
+        sentence(tables)
+        for sentence in (_verdict_point, _same_budget_point, _dominance_point, _bounds_point, _speed_point)
     ]
     best = found.best_at_budget(tables).groupby("dataset", sort=False).tail(1)
     for row in best.itertuples():
@@ -94,7 +92,7 @@ def paired(tables: Tables) -> list[str]:
         "above 0 is "
         "worse. The verdict is undecided where the interval holds 0. These are "
         f"{counted(len(frame), 'interval')}, not corrected for their number: "
-        f"about {number(0.05 * len(frame), 'count')} would miss the truth by chance alone."
+        "one in twenty misses the truth by chance alone."
     )
     return [words, markdown_table(header, rows, text_columns=2)]
 
@@ -207,7 +205,7 @@ def compute(tables: Tables, *, machine: str | None) -> list[str]:
         "larger batches "
         "nearly every expert is wanted by some token, and skipping saves less."
     )
-    return [words, markdown_table(header, cells(frame, columns))]
+    return [words, markdown_table(header, cells(frame, columns)), *filter(None, [_speed_point(tables)])]
 
 
 def limits(tables: Tables) -> list[str]:
@@ -292,4 +290,17 @@ def _bounds_point(tables: Tables) -> str:
         f"decision) and at most {number(top, 'share')} the ceiling; of "
         f"{counted(len(frame), 'adaptive configuration')}, "
         f"{floor} {'rests' if floor == 1 else 'rest'} mostly on the floor and {ceiling} mostly on the ceiling."
+    )
+
+
+def _speed_point(tables: Tables) -> str:
+    frame = found.speeds(tables)
+    if frame.empty:
+        return ""
+    return (
+        f"Of {counted(len(frame), 'adaptive configuration')} with fewer experts than trained, "
+        f"{int(frame['slower'].sum())} "
+        f"ran slower than top-{tables.trained_top_k} in prefill; the fastest had "
+        f"{number(frame['speedup'].max(), 'experts')} "
+        f"times its tokens per second, the slowest {number(frame['speedup'].min(), 'experts')}."
     )

@@ -26,7 +26,7 @@ tbody tr:nth-child(odd) td { background: #f6f6f6; }
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> str:
     """A pipe table; the first `text_columns` columns are set left, the others right."""
-    rule = ["---" if place < text_columns else "--:" for place in range(len(header))]
+    rule = [":--" if place < text_columns else "--:" for place in range(len(header))]
     return "\n".join("| " + " | ".join(_piped(cell) for cell in row) + " |" for row in (header, rule, *rows))
 
 

@@ -76,3 +76,28 @@ def test_null_histograms_have_a_view_for_each_null():
 def test_a_null_check_without_its_columns_is_told():
     with pytest.raises(InputError, match="null check: no column share"):
         null_histograms(made_up_study.null_check().drop(columns="share"))
+
+
+def symbols(node, width=None, height=None):
+    """Every symbol mark of a scenegraph with the size of the view that it stands in."""
+    for item in node.get("items", []):
+        if node.get("marktype") == "group":
+            for inner in item.get("items", []):
+                yield from symbols(inner, item.get("width"), item.get("height"))
+        elif node.get("marktype") == "symbol":
+            yield item, width, height
+
+
+@pytest.mark.parametrize("study", ["smoke", "deep"])
+def test_no_mark_lies_outside_its_view(made_up, study):
+    """Offsets shared by views of different widths would push marks over the edge."""
+    spec = nine_panel(made_up(**ODD_STUDIES[study])).to_dict()
+    scene = vl_convert.vegalite_to_scenegraph(spec)["scenegraph"]
+    found = [entry for entry in symbols(scene) if entry[1] and entry[2]]
+    assert len(found) > 30
+    outside = [
+        (item, w)
+        for item, w, h in found
+        if not (-1 <= item.get("x", 0) <= w + 1 and -1 <= item.get("y", 0) <= h + 1)
+    ]
+    assert not outside

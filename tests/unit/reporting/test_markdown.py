@@ -19,14 +19,17 @@ def test_when_bh_loses_it_says_so(made_up):
     assert "0 better, 48 worse and 0 undecided" in section(text, "Findings")
     advice = section(text, "Recommendations")
     assert "Stay with top-8 where quality counts" in advice
-    assert "Use BH" not in advice
+    assert "is the cheapest adaptive rule" not in advice
 
 
 def test_when_bh_wins_it_says_so(made_up):
     text = text_of(made_up("wins"))
     assert "48 better, 0 worse and 0 undecided" in section(text, "Findings")
     advice = section(text, "Recommendations")
-    assert "Use BH α 0.30, max 8" in advice and "better on 3 of 3 datasets" in advice
+    assert (
+        "BH α 0.30, max 8 is the cheapest adaptive rule not measurably worse" in advice
+        and "better on 3 of 3 datasets" in advice
+    )
     assert "Stay with" not in advice
 
 
@@ -34,7 +37,11 @@ def test_when_all_is_tied_it_claims_nothing(made_up):
     text = text_of(made_up("tied"))
     assert "0 better, 0 worse and 48 undecided" in section(text, "Findings")
     advice = section(text, "Recommendations")
-    assert "not measurably worse" in advice and "still allow +0.0100 nats" in advice
+    assert (
+        "not measurably worse" in advice
+        and "better on" not in advice
+        and "still allow +0.0100 nats" in advice
+    )
     assert "Leave out" not in advice
     assert "No configuration is dominated." in text
 
@@ -93,3 +100,20 @@ def test_same_text_twice_and_the_stamp_at_its_end(made_up, tmp_path):
 
 def test_the_machine_is_named(made_up):
     assert "Speed holds for a toaster" in text_of(made_up(), machine="a toaster")
+
+
+def test_fewer_experts_that_run_slower_are_not_called_fast(made_up):
+    tables = made_up("wins")
+    adaptive = tables.results["routing_type"] == "bh"
+    slow = tables.results.assign(tokens_per_second=tables.results["tokens_per_second"].mask(adaptive, 900.0))
+    text = text_of(dataclasses.replace(tables, results=slow))
+    assert "It did not pay in time: prefill ran at 0.20 times" in section(text, "Recommendations")
+    assert "16 ran slower than top-8 in prefill" in section(text, "Findings")
+    assert "Use it where time counts" in section(text_of(tables), "Recommendations")
+
+
+def test_speed_that_was_not_measured_is_not_judged(made_up):
+    tables = made_up("wins")
+    unmeasured = dataclasses.replace(tables, results=tables.results.assign(tokens_per_second=float("nan")))
+    text = text_of(unmeasured)
+    assert "Its speed was not measured." in text and "ran slower" not in text
