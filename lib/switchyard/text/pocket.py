@@ -11,7 +11,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import islice
 
 import pyarrow as pa
 
@@ -36,19 +35,18 @@ _UNIT = re.compile(r"\w+|[^\w\s]")
 
 
 def prepare_pocket(kind: str, documents: pa.Table, *, samples: int | None, split: str = "test") -> pa.Table:
-    """The first `samples` samples (None: all) of a kind from a corpus table (columns name, split, digest, text).
+    """All samples of a kind from a corpus table (columns name, split, digest, text); evaluations take the first.
 
     For `perplexity` a row is a whole document, and `samples`, which counts windows there, does not apply.
 
     Raises:
-        InputError: the test split cannot give that many samples.
+        InputError: the split gives fewer than `samples` samples.
     """
     sides: dict[str, list[str]] = {}
     for side, text in zip(documents["split"].to_pylist(), documents["text"].to_pylist()):
         sides.setdefault(side, []).append(text)
     builder = {"perplexity": _pages, "cloze": _cloze, "choice": _choice}[kind]
-    rows = builder(sides.get(split, []), sides.get("train", []))
-    found = list(islice(rows, None if kind == "perplexity" else samples))
+    found = list(builder(sides.get(split, []), sides.get("train", [])))
     if not found or kind != "perplexity" and len(found) < (samples or 1):
         raise InputError(
             f"datasets: the pocket corpus gives {len(found)} {kind} samples in its {split} split, {samples} are "
