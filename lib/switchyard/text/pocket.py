@@ -1,8 +1,8 @@
 """Three evaluation sets from the test documents of the pocket corpus, named for what they are.
 
-`perplexity` holds whole documents. `cloze` asks for the last word of a passage, a content word that stood in
-the passage before. `choice` asks which of four endings follows a context; the three wrong ones come from other
-documents and are matched to the true one in length and in unconditional likelihood, so that context decides.
+`perplexity` holds the beginnings of documents. `cloze` asks for the last word of a passage, a content word that
+stood in the passage before. `choice` asks which of four endings follows a context; the three wrong ones come from
+other documents and are matched to the true one in length and in unconditional likelihood, so that context decides.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 
 from switchyard.errors import InputError
+
+PAGE_CHARACTERS = 600
+"""A page is the beginning of a document, cut after a word: a hundred windows are to come from many documents, not from
+a few long ones, whose luck would be the result."""
 
 CONTENT_WORD_SHARE = 0.25
 """A content word stands in fewer than this share of the training documents."""
@@ -37,7 +41,7 @@ _UNIT = re.compile(r"\w+|[^\w\s]")
 def prepare_pocket(kind: str, documents: pa.Table, *, samples: int | None, split: str = "test") -> pa.Table:
     """All samples of a kind from a corpus table (columns name, split, digest, text); evaluations take the first.
 
-    For `perplexity` a row is a whole document, and `samples`, which counts windows there, does not apply.
+    For `perplexity` a row is the beginning of a document, and `samples`, which counts windows there, does not apply.
 
     Raises:
         InputError: the split gives fewer than `samples` samples.
@@ -62,13 +66,21 @@ def common_words(texts: list[str]) -> set[str]:
 
 
 def _pages(test: list[str], train: list[str]) -> Iterator[dict]:
-    for page, text in enumerate(test):
+    for page, whole in enumerate(test):
+        text = beginning(whole)
         yield {
             "text": text,
             "page": page,
             "original_bytes": len(text.encode()),
             "original_words": len(re.split(r"\s+", text)),
         }
+
+
+def beginning(text: str) -> str:
+    """At most `PAGE_CHARACTERS` of a text, cut after a word."""
+    if len(text) <= PAGE_CHARACTERS:
+        return text
+    return re.match(rf"(?s).{{1,{PAGE_CHARACTERS}}}(?=\s)|.{{{PAGE_CHARACTERS}}}", text)[0].rstrip()
 
 
 def _cloze(test: list[str], train: list[str]) -> Iterator[dict]:

@@ -14,7 +14,7 @@ import pytest
 from switchyard.errors import InputError
 from switchyard.text import pocket
 from switchyard.text.kinds import SCHEMAS
-from switchyard.text.pocket import common_words, prepare_pocket
+from switchyard.text.pocket import PAGE_CHARACTERS, beginning, common_words, prepare_pocket
 
 COMMON = ["the", "which", "values", "array", "returns", "given", "axis"]
 
@@ -66,15 +66,31 @@ def test_the_number_asked_for_does_not_change_the_samples(kind: str, corpus: pa.
     assert samples(kind, corpus, 20) == samples(kind, corpus, 60)
 
 
-def test_perplexity_rows_are_whole_documents_of_the_split(corpus: pa.Table) -> None:
+def test_perplexity_rows_are_the_beginnings_of_the_documents_of_the_split(corpus: pa.Table) -> None:
     rows = samples("perplexity", corpus, 3)
-    assert [row["text"] for row in rows] == texts(corpus, "test")
+    wholes = texts(corpus, "test")
+    assert len(rows) == len(wholes)
+    for row, whole in zip(rows, wholes):
+        assert whole.startswith(row["text"]) and len(row["text"]) <= PAGE_CHARACTERS
+        assert row["text"] == whole or whole[len(row["text"])].isspace()
+
+
+@pytest.mark.parametrize(
+    ("text", "page"),
+    [("a b", "a b"), ("a" * 700, "a" * 600), ("b " * 400, "b " * 299 + "b"), ("a" * 599 + "  b", "a" * 599)],
+)
+def test_a_beginning_ends_with_a_word(text: str, page: str) -> None:
+    assert beginning(text) == page
+
+
+def test_perplexity_rows_know_their_size(corpus: pa.Table) -> None:
+    rows = samples("perplexity", corpus, 3)
     for page, row in enumerate(rows):
         assert row["page"] == page
         assert row["original_bytes"] == len(row["text"].encode())
         assert row["original_words"] == len(row["text"].split())
     other = prepare_pocket("perplexity", corpus, samples=1, split="validation")
-    assert other["text"].to_pylist() == texts(corpus, "validation")
+    assert other["text"].to_pylist() == [beginning(text) for text in texts(corpus, "validation")]
 
 
 @pytest.mark.parametrize(("kind", "number"), [("cloze", 401), ("choice", 401), ("choice", 10**6)])
