@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from workflow.checkout import RESULTS, STUDY, copy_checkout, run_study
 
 KILLS = 3
-"""In every run of the tests; `python tests/workflow/kill_ten_times.py` does ten."""
+"""In every run of the tests; `workflow.kill_ten_times` does ten."""
 
 SPEED = {"tokens_per_second", "latency_ms_per_token"}
 
