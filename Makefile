@@ -60,4 +60,5 @@ $(INSTALLED): envs/lock.txt
 	@mkdir -p .venv && touch $(INSTALLING)
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --disable-pip-version-check --requirement envs/lock.txt
+	@$(BIN)/python -c "import sysconfig; open(sysconfig.get_path('purelib') + '/switchyard.pth', 'w').write('$(CURDIR)/lib\n')"
 	@rm $(INSTALLING) && touch $(INSTALLED)

@@ -9,7 +9,7 @@ Writes  study.duckdb                            documented tables and views; the
 PRINTED = expand(
     f"{STUDY}/aggregate/{{table}}.{{ending}}",
     table=["bh_routing_results", "bh_routing_configs"],
-    ending=["parquet", "csv", "json"],
+    ending=["parquet", "csv", "json", "csv.provenance.json", "json.provenance.json"],
 )
 STORED = expand(
     f"{STUDY}/aggregate/{{table}}.parquet",

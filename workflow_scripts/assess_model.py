@@ -8,7 +8,7 @@ import torch
 from switchyard.evaluation.assessment import assess
 from switchyard.files import read_json, write_json
 from switchyard.job import logged
-from switchyard.models.load import load_model, load_tokenizer
+from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.progress import bar
 from switchyard.provenance import stamp
 
@@ -37,7 +37,7 @@ def main(
             progress=progress.update,
         )
     settings = {"dtype": dtype, "max_length": max_length, "samples": samples, "batch_tokens": batch_tokens}
-    made = stamp(code=code, config=settings, inputs={"model": model, **datasets})
+    made = stamp(code=code, config=settings, inputs={"model": folder_digest(model), **datasets})
     write_json(output, {"model": name, **found, "provenance": made})
 
 

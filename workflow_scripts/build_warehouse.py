@@ -5,6 +5,7 @@ from pathlib import Path
 from switchyard.files import read_json, read_stamp, write_text
 from switchyard.job import logged
 from switchyard.progress import bar
+from switchyard.provenance import attach_to, sha256_json, stamp
 from switchyard.warehouse.build import build
 from switchyard.warehouse.documentation import describe_warehouse
 
@@ -17,8 +18,14 @@ def main(
     structure: Path,
     database: Path,
     dictionary: Path,
+    code: str,
 ) -> None:
     experiments = [{**read_stamp(own["scores"]), **own, "kind": kind} for own, kind in zip(files, kinds)]
+    measured = {f"{one['config']}_{one['dataset']}": one["provenance"] for one in experiments}
+    inputs = {"experiments": sha256_json(measured), "speed_code": read_json(speed)["provenance"]["code"]}
+    made = stamp(
+        code=code, config={"kinds": kinds}, inputs=inputs, model=experiments[0]["provenance"]["model"]
+    )
     with bar(len(experiments), "build_warehouse", unit="experiments") as progress:
         build(
             database,
@@ -26,9 +33,11 @@ def main(
             speed_rows=read_json(speed)["rows"],
             structure=read_json(structure),
             study_folder=database.parent,
+            stamp=made,
             progress=lambda done, total: progress.update(1),
         )
     write_text(dictionary, describe_warehouse(database))
+    attach_to(dictionary, made)
 
 
 if __name__ == "__main__":
@@ -47,4 +56,5 @@ if __name__ == "__main__":
             structure=Path(given.model) / "structure.json",
             database=Path(snakemake.output.database),
             dictionary=Path(snakemake.output.dictionary),
+            code=snakemake.params.code,
         )

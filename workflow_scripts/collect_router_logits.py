@@ -8,7 +8,7 @@ import torch
 from switchyard.evaluation.logit_table import write_logits
 from switchyard.evaluation.router_logits import collect_router_logits
 from switchyard.job import logged
-from switchyard.models.load import load_model, load_tokenizer
+from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.progress import bar
 from switchyard.provenance import stamp
 
@@ -36,7 +36,11 @@ def main(
             batch_tokens=batch_tokens,
             progress=progress.update,
         )
-    write_logits(output, logits, stamp(code=code, config=settings, inputs={"model": model, "text": text}))
+    write_logits(
+        output,
+        logits,
+        stamp(code=code, config=settings, inputs={"model": folder_digest(model), "text": text}),
+    )
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ from switchyard.charts.tables import Tables
 from switchyard.files import read_stamp
 from switchyard.job import logged
 from switchyard.progress import bar
-from switchyard.provenance import stamp
+from switchyard.provenance import derived
 
 
 def main(*, aggregate: Path, publish: Path, code: str) -> None:
     tables = Tables.read(aggregate)
-    made = stamp(code=code, config={}, inputs=read_stamp(aggregate / "bh_routing_results.parquet")["inputs"])
+    made = derived(read_stamp(aggregate / "bh_routing_results.parquet"), code=code)
     with bar(len(PANELS) + 2, "draw_figures", unit="figures") as progress:
         for name, draw in {"nine_panel": nine_panel, "paired_differences": paired_differences}.items():
             save(draw(tables), publish / "figures", name, made)

@@ -11,7 +11,7 @@ from switchyard.evaluation.experiment import REPEAT_SAMPLES
 from switchyard.evaluation.run import Files, write_experiment
 from switchyard.files import read_json
 from switchyard.job import logged
-from switchyard.models.load import load_model, load_tokenizer
+from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.progress import bar
 from switchyard.provenance import stamp
 from switchyard.study import build_rule, experiment_head
@@ -41,7 +41,7 @@ def main(
     head = experiment_head(**identity, structure=structure)
     rule = build_rule(identity["setting"], nulls)
     settings = {**identity, "dtype": dtype, "max_length": max_length, "samples": samples, **run}
-    inputs = {"model": model, "dataset": dataset, **({"nulls": nulls} if nulls else {})}
+    inputs = {"model": folder_digest(model), "dataset": dataset, **({"nulls": nulls} if nulls else {})}
     head["provenance"] = stamp(
         code=code, config=settings, inputs=inputs, model={"name": identity["model"], "dtype": dtype}
     )

@@ -9,7 +9,7 @@ import torch
 from switchyard.evaluation.speed import measure
 from switchyard.files import write_json
 from switchyard.job import logged
-from switchyard.models.load import load_model, load_tokenizer
+from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.progress import bar
 from switchyard.provenance import stamp
 from switchyard.study import build_rule
@@ -44,7 +44,8 @@ def main(
             decode_tokens=speed["decode_tokens"],
             progress=progress.update,
         )
-    made = stamp(code=code, config={"speed": speed, "dtype": dtype}, inputs={"model": model, "text": text})
+    inputs = {"model": folder_digest(model), "text": text, **({"nulls": nulls} if nulls else {})}
+    made = stamp(code=code, config={"speed": speed, "dtype": dtype, "rules": settings}, inputs=inputs)
     device = (
         torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, threads: {speed['threads']}"
     )

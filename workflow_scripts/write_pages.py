@@ -7,7 +7,7 @@ import pandas as pd
 from switchyard.charts.tables import Tables
 from switchyard.files import read_json, read_stamp
 from switchyard.job import logged
-from switchyard.provenance import stamp
+from switchyard.provenance import derived
 from switchyard.reporting import pages
 from switchyard.reporting.paper import write_paper_tables
 
@@ -23,7 +23,7 @@ def main(
     code: str,
 ) -> None:
     tables = Tables.read(aggregate)
-    made = stamp(code=code, config={}, inputs=read_stamp(aggregate / "bh_routing_results.parquet")["inputs"])
+    made = derived(read_stamp(aggregate / "bh_routing_results.parquet"), code=code)
     pages.write_results(output["results"], tables, stamp=made)
     pages.write_configs(
         output["configs"], pd.read_parquet(aggregate / "bh_routing_configs.parquet"), stamp=made

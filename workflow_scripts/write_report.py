@@ -5,7 +5,7 @@ from pathlib import Path
 from switchyard.charts.tables import Tables
 from switchyard.files import read_json, read_stamp, write_text
 from switchyard.job import logged
-from switchyard.provenance import stamp
+from switchyard.provenance import derived
 from switchyard.reporting.markdown import report
 from switchyard.reporting.pages import write_document
 from switchyard.warehouse.prints import refuse_differing_prints
@@ -15,11 +15,7 @@ def main(
     *, aggregate: Path, logs: Path, speed: Path, study: str, model: str, markdown: Path, page: Path, code: str
 ) -> None:
     refuse_differing_prints(aggregate, logs)
-    made = stamp(
-        code=code,
-        config={"study": study, "model": model},
-        inputs=read_stamp(aggregate / "bh_routing_results.parquet")["inputs"],
-    )
+    made = derived(read_stamp(aggregate / "bh_routing_results.parquet"), code=code)
     machine = read_json(speed)["device"]
     text = report(Tables.read(aggregate), study=study, model=model, machine=machine, stamp=made)
     write_text(markdown, text)

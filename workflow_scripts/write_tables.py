@@ -3,15 +3,14 @@
 from pathlib import Path
 
 from switchyard.job import logged
-from switchyard.provenance import sha256_json, stamp
-from switchyard.warehouse.database import open_read_only, rows
+from switchyard.provenance import derived
+from switchyard.warehouse.database import open_read_only, warehouse_stamp
 from switchyard.warehouse.tables import write_tables
 
 
 def main(*, database: Path, folder: Path, code: str) -> None:
     with open_read_only(database) as connection:
-        experiments = rows(connection, "SELECT config, dataset, provenance FROM experiments ORDER BY ordinal")
-    made = stamp(code=code, config={}, inputs={"experiments": sha256_json(experiments)})
+        made = derived(warehouse_stamp(connection), code=code)
     write_tables(database, folder, made)
 
 

@@ -22,8 +22,17 @@ def describe(arguments: argparse.Namespace) -> None:
 
 
 def ship_models(arguments: argparse.Namespace) -> None:
-    """Copy trained pocket models of a study into the resources, with their cards."""
+    """Copy trained pocket models of a study into the resources, with their cards and the manifest of their corpus."""
+    import pyarrow.parquet as pq
+
     from switchyard.models.card import model_card
+    from switchyard.text.corpus import Document
+    from switchyard.text.manifest import write_manifest
+
+    documents = pq.read_table(
+        arguments.study / "prepare" / "corpus.parquet", columns=["name", "text"]
+    ).to_pylist()
+    write_manifest(arguments.to / "pocket-corpus.tsv", [Document(**document) for document in documents])
 
     corpus = read_json(arguments.study / "prepare" / "corpus.json")
     for assessment in sorted((arguments.study / "evaluate" / "models").glob("*.json")):
@@ -36,7 +45,9 @@ def ship_models(arguments: argparse.Namespace) -> None:
             corpus=corpus,
         )
         with atomic(arguments.to / assessment.stem) as partial:
-            shutil.copytree(folder, partial, ignore=shutil.ignore_patterns("structure.json"))
+            shutil.copytree(
+                folder, partial, ignore=shutil.ignore_patterns("structure.json", ".snakemake_timestamp")
+            )
             write_text(partial / "README.md", card)
 
 

@@ -167,6 +167,8 @@ def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
     if model not in config["models"]:
         yield f"evaluation.model: {model!r} is no model of this study; name one of {', '.join(config['models'])}"
     for name in config["datasets"]:
+        if _origin(config["datasets"][name]) in map(_origin, config["calibration"].values()):
+            yield f"datasets.{name}: the nulls would be fitted on it or checked with it; give calibration another split"
         if name in RESERVED_DATASETS:
             yield f"datasets.{name}: this name is kept for the calibration's own texts; choose another"
     for path, dataset in _texts(config):
@@ -188,6 +190,12 @@ def _corpus_packages(config: dict[str, Any]) -> list[str]:
     trained = any(entry["source"] == "pocket" and entry["retrain"] for entry in config["models"].values())
     used = trained or any(dataset["source"] == "pocket" for _, dataset in _texts(config))
     return config["corpus"]["packages"] if used else []
+
+
+def _origin(entry: Any) -> Any:
+    """Where a text comes from; a thing equal to nothing else for what is no text."""
+    keys = ("source", "path", "repository", "subset", "split")
+    return tuple(entry.get(key) for key in keys) if isinstance(entry, dict) else object()
 
 
 def _texts(config: dict[str, Any]) -> Iterator[tuple[str, dict]]:

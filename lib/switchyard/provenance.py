@@ -225,6 +225,16 @@ def stamp(
     }
 
 
+def derived(parent: Mapping[str, Any], *, code: str) -> dict[str, Any]:
+    """The run stamp of what is made from a stamped result alone: its inputs, and `upstream`, the code that made it."""
+    return {
+        **parent,
+        "code": code,
+        "commit": commit(),
+        "inputs": {**parent["inputs"], "upstream": parent["code"]},
+    }
+
+
 def _sha256_of(value: str | Path) -> str:
     return value if isinstance(value, str) and _SHA256.fullmatch(value) else sha256_file(value)
 

@@ -182,6 +182,22 @@ def test_defaults_come_through_conditions(default: dict, schema: dict) -> None:
     assert rules["bh"]["min_k"] == 1 and rules["bh"]["null_distribution"] == "pooled"
 
 
+def test_calibration_on_an_evaluated_text_is_refused(default: dict, schema: dict) -> None:
+    overlay = {"calibration": {"calibration": {"split": "test"}}}
+    with pytest.raises(InputError, match="give calibration another split"):
+        config.resolve(config.merge(default, overlay), schema, ROOT)
+
+
+@pytest.mark.parametrize(("kind", "layout"), [("choice", "arc"), ("choice", "plain"), ("cloze", "plain")])
+def test_every_layout_of_the_library_can_be_asked_for(
+    kind: str, layout: str, default: dict, schema: dict, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.jsonl").touch()
+    entry = {"kind": kind, "source": "file", "path": "rows.jsonl", "layout": layout}
+    overlay = {"datasets": {"mine": entry}, "data_folder": str(tmp_path)}
+    assert "mine" in config.resolve(config.merge(default, overlay), schema, ROOT)["datasets"]
+
+
 def test_a_given_value_is_never_overwritten(default: dict, schema: dict) -> None:
     overlay = {"rules": {"bh": {"min_k": 0, "weighting": "sum_to_one"}}, "evaluation": {"keep_logits": False}}
     resolved = config.resolve(config.merge(default, overlay), schema, ROOT)

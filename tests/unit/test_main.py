@@ -7,12 +7,13 @@ import shutil
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from transformers import LlamaConfig, OlmoeConfig
 
 from reference.model_files import CORPUS, STRUCTURE, TRAINING
 from switchyard import __main__ as command
-from switchyard.files import write_json
+from switchyard.files import write_json, write_table
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -71,6 +72,8 @@ def study(tmp_path: Path) -> Path:
     write_json(model / "training.json", TRAINING)
     write_json(model / "structure.json", STRUCTURE)
     write_json(folder / "prepare" / "corpus.json", CORPUS)
+    documents = {"name": ["module.py:f"], "text": ["a text"]}
+    write_table(folder / "prepare" / "corpus.parquet", pa.table(documents))
     datasets = {"heldout": {"kind": "perplexity", "samples": 9, "perplexity": 17.0}}
     layers = [{"layer": 0, "experts_used": 64, "busiest_over_even": 2.0}]
     write_json(folder / "evaluate" / "models" / "pocket.json", {"datasets": datasets, "layers": layers})

@@ -261,7 +261,7 @@ def main() -> int:
     if browser is None:
         print(f"skipped: none of {', '.join(BROWSERS)} is on PATH, so nobody can look at {options.report}")
         return 0
-    screenshots = options.screenshots or options.report.parent / "report_screenshots"
+    screenshots = options.screenshots or Path(tempfile.mkdtemp(prefix="report-"))
     number, problems = check(options.report, browser=browser, screenshots=screenshots)
     for problem in problems or ([] if number else ["the report shows no figure"]):
         print(f"broken: {problem}")

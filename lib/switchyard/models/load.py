@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from switchyard.errors import InputError
 from switchyard.files import read_json
+from switchyard.provenance import sha256_file, sha256_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -22,6 +23,10 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt
 """One of them must be there: without any, transformers makes an empty tokenizer and says nothing."""
 
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
+
+
+ADDED_FILES = ("structure.json", ".snakemake_timestamp")
+"""What a prepared model folder holds beside the checkpoint; the first names the commit that wrote it."""
 
 
 def copy_folder(source: Path, folder: Path) -> None:
@@ -91,6 +96,12 @@ def _weight_files(index: Path) -> set[str]:
         return set(read_json(index)["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"models: {index} is damaged; fetch the checkpoint again") from error
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over a model folder's files as they came, whatever the pipeline has put beside them."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in ADDED_FILES)
+    return sha256_json([[p.relative_to(folder).as_posix(), sha256_file(p)] for p in files])
 
 
 def load_config(folder: Path):

@@ -7,6 +7,7 @@ training resumed from its checkpoint sees the batches that an undisturbed one wo
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import math
 from collections.abc import Callable, Iterable
@@ -63,7 +64,7 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> PreTraine
     """A fresh model of the recipe's shape, with the tokenizer's vocabulary; seeded.
 
     Raises:
-        InputError: the architecture is not one of `ARCHITECTURES`.
+        InputError: the architecture is not one of `ARCHITECTURES`, or its configuration has no such field.
     """
     if recipe.architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
@@ -79,6 +80,11 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> PreTraine
         initializer_range=0.04,
         **recipe.shape,
     )
+    known_fields = getattr(library, config_class)().to_dict().keys() | config.attribute_map.keys()
+    for field_name in sorted(recipe.shape.keys() - known_fields):
+        raise InputError(
+            f"models: training.shape: {config_class} has no field {field_name!r}; correct its name"
+        )
     torch.manual_seed(recipe.seed)
     return getattr(library, model_class)(config)
 
@@ -155,7 +161,8 @@ def train(
         weight_decay=recipe.weight_decay,
         fused=True,
     )
-    start, log = _resume(checkpoints, recipe, model, optimizer)
+    made_from = {"recipe": asdict(recipe), "tokens": hashlib.sha256(training.tobytes()).hexdigest()}
+    start, log = _resume(checkpoints, made_from, model, optimizer)
     running = log[-1]["training_loss"] if log else math.nan
     for step in range(start, recipe.steps):
         loss = _step(model, optimizer, batch(training, step, recipe).to(device), recipe.rate(step))
@@ -168,7 +175,7 @@ def train(
             log.append(
                 {"step": done, "tokens": tokens, "training_loss": running, "validation_loss": held_out}
             )
-            _checkpoint(checkpoints, recipe, model, optimizer, done, log)
+            _checkpoint(checkpoints, made_from, model, optimizer, done, log)
     return model.eval(), log
 
 
@@ -199,21 +206,21 @@ def mean_loss(model: PreTrainedModel, stream: np.ndarray, length: int, *, window
     return sum(losses) / count
 
 
-def _checkpoint(folder: Path, recipe: Recipe, model, optimizer, step: int, log: list) -> None:
+def _checkpoint(folder: Path, made_from: dict, model, optimizer, step: int, log: list) -> None:
     state = {f"model.{name}": value for name, value in model.state_dict().items() if name != "lm_head.weight"}
     for number, values in optimizer.state_dict()["state"].items():
         state |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in values.items()}
     with atomic(folder) as partial:
         partial.mkdir()
         save_file({name: value.contiguous() for name, value in state.items()}, partial / "state.safetensors")
-        write_json(partial / "progress.json", {"recipe": asdict(recipe), "step": step, "log": log})
+        write_json(partial / "progress.json", {**made_from, "step": step, "log": log})
 
 
-def _resume(folder: Path, recipe: Recipe, model, optimizer) -> tuple[int, list]:
+def _resume(folder: Path, made_from: dict, model, optimizer) -> tuple[int, list]:
     if not (folder / "progress.json").exists():
         return 0, []
     progress = read_json(folder / "progress.json")
-    if progress["recipe"] != asdict(recipe):
+    if any(progress.get(key) != value for key, value in made_from.items()):
         return 0, []
     state = load_file(folder / "state.safetensors")
     weights = {name[6:]: value for name, value in state.items() if name.startswith("model.")}

@@ -9,6 +9,7 @@ import pandas as pd
 
 from switchyard.charts.tables import Tables
 from switchyard.files import write_text
+from switchyard.provenance import attach_to
 from switchyard.reporting.numbers import number
 from switchyard.reporting.tables import markdown_table
 
@@ -49,7 +50,7 @@ def write_paper_tables(tables: Tables, folder: str | Path, stamp: dict | None = 
     paths = [Path(folder) / f"main_table.{suffix}" for suffix in contents]
     for path, content in zip(paths, contents.values(), strict=True):
         write_text(path, content)
-    return paths
+    return paths if stamp is None else [*paths, attach_to(paths[-1], stamp)]
 
 
 def latex(frame: pd.DataFrame) -> str:

@@ -34,7 +34,7 @@ class BenjaminiHochberg:
     alpha: float
     max_k: int
     min_k: int = 1
-    null: Sequence[NullDistribution] = field(kw_only=True, repr=False)
+    null: Sequence[NullDistribution] | None = field(default=None, repr=False)
     weighting: str = "model"
     trained_top_k: int | None = None
     normalise: bool | None = None
@@ -48,7 +48,8 @@ class BenjaminiHochberg:
             raise InputError(
                 f"bh: min_k {self.min_k} and max_k {self.max_k} must satisfy 0 <= min_k <= max_k, 1 <= max_k"
             )
-
+        if self.null is None:
+            raise InputError("bh: null is missing; give one NullDistribution per layer (read_nulls)")
         if not all(hasattr(null, "critical_logits") for null in self.null):
             raise InputError("bh: null must be a sequence of NullDistribution, one per layer")
         object.__setattr__(self, "null", tuple(self.null))

@@ -31,6 +31,9 @@ ENDING_WORDS = 10
 
 OPTIONS = 4
 
+LONGEST_TO_SHORTEST = 1.1
+"""Questions whose longest option is longer than this many times the shortest are left out."""
+
 LENGTH_GROUP = 48
 """Endings are compared with endings of nearly their own length: groups of this many in order of length."""
 
@@ -105,10 +108,19 @@ def _choice(test: list[str], train: list[str]) -> Iterator[dict]:
     for pair in filter(None, map(_context_and_ending, test)):
         by_ending.setdefault(pair[1], pair)
     pairs = list(by_ending.values())
-    endings = [ending for _, ending in pairs]
-    rivals = _matched(endings, _unigram_cost(train))
+    blocks = _matched([ending for _, ending in pairs], _unigram_cost(train))
+    seen: Counter[int] = Counter()
+    excess = 0
     for own, (context, ending) in enumerate(pairs):
-        options = [endings[i] for i in rivals[own]]
+        if not blocks[own]:
+            continue
+        # Neither likelihood nor length is to be a clue: the block is taken that keeps the true ending's ranks even.
+        block, likelihood_rank, length_rank = min(
+            blocks[own], key=lambda candidate: seen[candidate[1]] + abs(excess + candidate[2])
+        )
+        seen[likelihood_rank] += 1
+        excess += length_rank
+        options = [pairs[i][1] for i in block if i != own]
         label = own // OPTIONS % OPTIONS
         options.insert(label, ending)
         yield {
@@ -119,23 +131,30 @@ def _choice(test: list[str], train: list[str]) -> Iterator[dict]:
         }
 
 
-def _matched(endings: list[str], cost: Callable[[str], float]) -> list[list[int]]:
-    """For each ending, the three that share its block in order of likelihood among endings of its length.
+Block = tuple[list[int], int, int]
+"""Four endings, and of the true one: its rank in likelihood, and how many are shorter less how many are longer."""
 
-    The ending's own rank in the block goes round 0..3, so that likelihood without context is no clue: taking
-    its nearest neighbours instead would make the true ending the odd one out.
+
+def _matched(endings: list[str], cost: Callable[[str], float]) -> list[list[Block]]:
+    """For each ending, the blocks of four of about its length and likelihood that it could stand in.
+
+    Blocks are runs in order of likelihood per character among endings of nearly the same length. Taking the nearest
+    neighbours of an ending instead would make it the odd one out.
     """
     by_length = sorted(range(len(endings)), key=lambda i: (len(endings[i]), i))
-    groups = [by_length[i : i + LENGTH_GROUP] for i in range(0, len(by_length), LENGTH_GROUP)]
-    if len(groups) > 1 and len(groups[-1]) < OPTIONS:
-        groups[-2:] = [groups[-2] + groups[-1]]
-    rivals: list[list[int]] = [[] for _ in endings]
-    for group in groups:
+    found: list[list[Block]] = [[] for _ in endings]
+    for start in range(0, len(by_length), LENGTH_GROUP):
+        group = by_length[start : start + LENGTH_GROUP]
         ranked = sorted(group, key=lambda i: (cost(endings[i]) / len(endings[i]), i))
-        for place, own in enumerate(ranked):
-            first = min(max(place - own % OPTIONS, 0), max(len(ranked) - OPTIONS, 0))
-            rivals[own] = [i for i in ranked[first : first + OPTIONS] if i != own]
-    return rivals
+        for first in range(len(ranked) - OPTIONS + 1):
+            block = ranked[first : first + OPTIONS]
+            lengths = [len(endings[i]) for i in block]
+            if max(lengths) <= LONGEST_TO_SHORTEST * min(lengths):
+                for place, own in enumerate(block):
+                    shorter = sum(length < lengths[place] for length in lengths)
+                    longer = sum(length > lengths[place] for length in lengths)
+                    found[own].append((block, place, shorter - longer))
+    return found
 
 
 def _context_and_ending(text: str) -> tuple[str, str] | None:

@@ -66,6 +66,7 @@ def build(
     speed_rows: Sequence[Mapping[str, Any]] = (),
     structure: Mapping[str, Any],
     study_folder: str | Path,
+    stamp: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Create `database` (replacing it) with every table and view documented.
@@ -75,7 +76,8 @@ def build(
     dataset, kind, trace, scores, trace_repeat, scores_repeat (None without a repeat), provenance`. Paths must
     lie under `study_folder`; the database names them relative to it, so it is read with that folder as working
     directory. `speed_rows`: dicts with SPEED_COLUMNS, none for a configuration that was not timed. `structure`:
-    STRUCTURE_KEYS. `progress(done, total)` is called after each experiment. Raises ImpossibleResult for a
+    STRUCTURE_KEYS. `stamp` is kept in the table
+    `provenance`. `progress(done, total)` is called after each experiment. Raises ImpossibleResult for a
     result that breaks an invariant; then no database is left.
     """
     folder = Path(study_folder).resolve()
@@ -84,6 +86,8 @@ def build(
         connection = create(partial, folder)
         try:
             _insert_inputs(connection, rows, speed_rows, structure)
+            if stamp is not None:
+                connection.execute("INSERT INTO provenance VALUES (?)", [orjson.dumps(stamp).decode()])
             for done, row in enumerate(rows, 1):
                 _count(connection, row, folder)
                 if progress:

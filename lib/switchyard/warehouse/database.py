@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import duckdb
+import orjson
 
 MEMORY_LIMIT = "2GB"
 """Beyond it DuckDB spills to a folder beside the database; reading one trace at a time it seldom does."""
@@ -56,6 +57,12 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 def literal(text: str) -> str:
     """`text` as an SQL string."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def warehouse_stamp(connection: duckdb.DuckDBPyConnection) -> dict:
+    """The run stamp of an open study database; empty where it was built without one."""
+    found = connection.execute("SELECT stamp FROM provenance").fetchone()
+    return orjson.loads(found[0]) if found else {}
 
 
 def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict]:

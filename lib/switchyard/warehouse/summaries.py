@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from switchyard.files import write_json
-from switchyard.warehouse.database import open_read_only, rows
+from switchyard.warehouse.database import open_read_only, rows, warehouse_stamp
 
 _HEAD = (
     "schema_version",
@@ -31,26 +31,29 @@ def write_summaries(database: str | Path, folder: str | Path) -> list[Path]:
     """Write one summary per experiment into `folder`; returns their paths in the study's order."""
     with open_read_only(database) as connection:
         heads = rows(connection, "SELECT * FROM logs ORDER BY ordinal")
+        made = warehouse_stamp(connection)
         metrics = _by_experiment(rows(connection, "SELECT * FROM metrics"))
         quality = _by_experiment(rows(connection, "SELECT * FROM quality"))
     paths = []
     for head in heads:
         key = head["config"], head["dataset"]
         path = Path(folder) / f"{head['config']}_{head['dataset']}.json"
-        write_json(path, summary(head, metrics[key], quality[key]))
+        write_json(path, summary(head, metrics[key], quality[key], made))
         paths.append(path)
     return paths
 
 
-def summary(head: dict[str, Any], metrics: dict[str, Any], quality: dict[str, Any]) -> dict[str, Any]:
-    """The content of one summary, keys in the order of DESIGN 4."""
+def summary(
+    head: dict[str, Any], metrics: dict[str, Any], quality: dict[str, Any], made: dict[str, Any]
+) -> dict[str, Any]:
+    """One summary; its `provenance` is the experiment's stamp, with that of the metrics, `made`, inside."""
     named = head | {"null": head["null_name"], "schema_version": _number(head["schema_version"])}
     return {
         **{key: named[key] for key in _HEAD},
         "metrics": metrics,
         "quality": quality,
         "summary": {"total_samples": head["total_samples"], "total_tokens": head["total_tokens"]},
-        "provenance": orjson.loads(head["provenance"]),
+        "provenance": {**orjson.loads(head["provenance"]), "metrics": made},
     }
 
 

@@ -10,6 +10,7 @@ import orjson
 import pyarrow as pa
 
 from switchyard.files import atomic, write_json, write_table
+from switchyard.provenance import attach_to
 from switchyard.warehouse.database import open_read_only
 
 PRINTED = ("bh_routing_results", "bh_routing_configs")
@@ -21,6 +22,8 @@ STORED = ("routing_by_layer", "expert_usage", "count_distribution", "paired_diff
 
 def write_tables(database: str | Path, folder: str | Path, stamp: dict[str, Any] | None = None) -> list[Path]:
     """Write every published table into `folder`, rows in the study's order; returns the paths.
+
+    The stamp goes into the Parquet files, and beside CSV and JSON into `{file}.provenance.json`.
 
     A number has the same digits in all three formats: CSV and JSON hold the shortest decimal that reads back the
     float64 of the Parquet file; a null is an empty field, null and null.
@@ -39,7 +42,8 @@ def _write(path: Path, table: pa.Table, stamp: dict[str, Any] | None, *, printed
         return [path.with_suffix(".parquet")]
     write_json(path.with_suffix(".json"), table.to_pylist())
     _write_csv(path.with_suffix(".csv"), table)
-    return [path.with_suffix(suffix) for suffix in (".csv", ".json", ".parquet")]
+    paths = [path.with_suffix(suffix) for suffix in (".csv", ".json", ".parquet")]
+    return paths if stamp is None else [*paths, *(attach_to(plain, stamp) for plain in paths[:2])]
 
 
 def _write_csv(path: Path, table: pa.Table) -> None:

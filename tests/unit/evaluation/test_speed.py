@@ -35,7 +35,8 @@ def test_configurations_take_turns_and_each_round_starts_with_another(
     order: list[str] = []
 
     @contextmanager
-    def attach(model: Any, rule: str) -> Any:
+    def attach(model: Any, rule: str, *, own_when_full: bool) -> Any:
+        assert not own_when_full  # one code path for all rules
         order.append(rule)
         yield
 

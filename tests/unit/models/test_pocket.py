@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,21 @@ def test_a_checkpoint_of_another_recipe_is_not_resumed(tokenizer: Any, streams: 
     steps: list[int] = []
     train(recipe(), tokenizer, **streams, checkpoints=tmp_path / "cut", report=steps.append)
     assert steps == list(range(1, 9))
+
+
+def test_a_checkpoint_of_another_corpus_is_not_resumed(tokenizer: Any, streams: dict, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        run(tokenizer, streams, tmp_path / "cut", recipe(), kill_at=5)
+    steps: list[int] = []
+    other = {**streams, "training": streams["training"][::-1].copy()}
+    train(recipe(), tokenizer, **other, checkpoints=tmp_path / "cut", report=steps.append)
+    assert steps == list(range(1, 9))
+
+
+def test_a_field_that_the_architecture_does_not_have_is_named(tokenizer: Any) -> None:
+    misspelt = replace(recipe(), shape={**recipe().shape, "num_expert": 16})
+    with pytest.raises(InputError, match="num_expert"):
+        build_model(misspelt, tokenizer)
 
 
 def test_the_seed_decides_the_weights(tokenizer: Any) -> None:

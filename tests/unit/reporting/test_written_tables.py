@@ -9,7 +9,12 @@ from switchyard.reporting.tables import html_table, markdown_table
 def test_the_csv_is_the_unrounded_table(made_up, tmp_path):
     tables = made_up()
     paths = write_paper_tables(tables, tmp_path, {"code": "a--b"})
-    assert [path.name for path in paths] == ["main_table.tex", "main_table.md", "main_table.csv"]
+    assert [path.name for path in paths] == [
+        "main_table.tex",
+        "main_table.md",
+        "main_table.csv",
+        "main_table.csv.provenance.json",
+    ]
     back = pd.read_csv(io.StringIO(paths[2].read_text()))
     pd.testing.assert_frame_equal(back, main_table(tables), check_exact=True)
 

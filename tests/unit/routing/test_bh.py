@@ -217,5 +217,5 @@ def test_refuses_what_only_the_logits_tell() -> None:
 def test_a_null_is_required() -> None:
     with pytest.raises(InputError, match="one per layer"):
         BenjaminiHochberg(0.3, 8, null="pooled")
-    with pytest.raises(TypeError, match="null"):
+    with pytest.raises(InputError, match="null is missing"):
         BenjaminiHochberg(0.3, 8)

@@ -61,7 +61,10 @@ def test_summaries_have_the_keys_of_the_contract(study):
         assert list(log) == [*HEAD.split(), "metrics", "quality", "summary", "provenance"]
         assert list(log["metrics"]) == METRICS.split()
         assert {key: log[key] for key in HEAD.split()} == {key: head[key] for key in HEAD.split()}
-        assert log["provenance"] == head["provenance"]
+        assert log["provenance"] == {
+            **head["provenance"],
+            "metrics": {},
+        }  # this study was built without a stamp
         files = read(head)
         tokens = sum(row["tokens"] for row in files.scores)
         assert log["summary"] == {"total_samples": 4, "total_tokens": tokens}

@@ -1,3 +1,8 @@
+-- What made this database.
+CREATE TABLE provenance (stamp VARCHAR);
+COMMENT ON TABLE provenance IS 'One row: the run stamp of this database.';
+COMMENT ON COLUMN provenance.stamp IS 'JSON: code, config, inputs and library versions that made every number here; speed aside, the inputs are those of the experiments.';
+
 -- What the study evaluated: one row per experiment, per sample, per configuration timed.
 
 CREATE TABLE experiments (
