@@ -29,6 +29,7 @@ def ship_models(arguments: argparse.Namespace) -> None:
     from switchyard.text.corpus import Document
     from switchyard.text.manifest import write_manifest
 
+    arguments.to.mkdir(parents=True, exist_ok=True)
     documents = pq.read_table(
         arguments.study / "prepare" / "corpus.parquet", columns=["name", "text"]
     ).to_pylist()

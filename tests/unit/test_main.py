@@ -100,4 +100,4 @@ def test_ship_models_replaces_the_model_that_was_there(
     (tmp_path / "resources" / "pocket" / "old.safetensors").touch()
     run(monkeypatch, "ship-models", "--from", study, "--to", tmp_path / "resources")
     assert not (tmp_path / "resources" / "pocket" / "old.safetensors").exists()
-    assert [path.name for path in (tmp_path / "resources").iterdir()] == ["pocket"]
+    assert sorted(path.name for path in (tmp_path / "resources").iterdir()) == ["pocket", "pocket-corpus.tsv"]
