@@ -67,7 +67,10 @@ rule write_pages:
         null_summary=page("null_summary", "Calibration"),
         models=page("models", "Calibration"),
         data_dictionary=page("data_dictionary", "Provenance"),
-        paper=expand(f"{STUDY}/publish/tables/main_table.{{ending}}", ending=["tex", "md", "csv", "csv.provenance.json"]),
+        paper=expand(
+            f"{STUDY}/publish/tables/main_table.{{ending}}",
+            ending=["tex", "md", "csv", "csv.provenance.json"],
+        ),
     log:
         f"{LOGS}/write_pages.log",
     benchmark:
