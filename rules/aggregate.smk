@@ -3,7 +3,7 @@
 Reads   evaluate/traces/, evaluate/scores/, evaluate/speed.json
 Writes  study.duckdb                            documented tables and views; the 16 metrics in SQL
         evaluate/logs/{config}_{dataset}.json   the summary of each experiment
-        aggregate/*.parquet, .csv, .json        results, configurations, layers, usage, paired differences
+        aggregate/*.parquet, .csv, .json        results, configurations, layers, usage, comparisons
 """
 
 PRINTED = expand(
@@ -13,7 +13,11 @@ PRINTED = expand(
 )
 STORED = expand(
     f"{STUDY}/aggregate/{{table}}.parquet",
-    table=["routing_by_layer", "expert_usage", "count_distribution", "paired_differences"],
+    table=["configurations", "routing_by_layer", "expert_usage", "count_distribution", "paired_differences"],
+)
+COMPARED = expand(
+    f"{STUDY}/aggregate/equal_compute.{{ending}}",
+    ending=["parquet", "csv", "json", "csv.provenance.json", "json.provenance.json"],
 )
 SUMMARIES = expand(f"{STUDY}/evaluate/logs/{{experiment}}.json", experiment=EXPERIMENTS)
 
@@ -25,6 +29,7 @@ rule aggregate_all:
         SUMMARIES,
         PRINTED,
         STORED,
+        COMPARED,
 
 
 rule build_warehouse:
@@ -46,7 +51,9 @@ rule build_warehouse:
     conda:
         "../envs/tables.yaml"
     params:
-        kinds=[TEXTS[dataset]["kind"] for _ in CONFIGS for dataset in DATASETS],
+        told=[
+            {"kind": TEXTS[dataset]["kind"], **one.told} for one in CONFIGS.values() for dataset in DATASETS
+        ],
         code=fingerprint("switchyard.warehouse.build", "switchyard.warehouse.documentation"),
     script:
         "../workflow_scripts/build_warehouse.py"
@@ -87,3 +94,21 @@ rule write_tables:
         code=fingerprint("switchyard.warehouse.tables"),
     script:
         "../workflow_scripts/write_tables.py"
+
+
+rule compare_at_equal_compute:
+    """Hold every adaptive configuration against static top-k at its own mean number of experts, sample by sample."""
+    input:
+        rules.build_warehouse.output.database,
+    output:
+        COMPARED,
+    log:
+        f"{LOGS}/compare_at_equal_compute.log",
+    benchmark:
+        f"{LOGS}/compare_at_equal_compute.tsv"
+    conda:
+        "../envs/tables.yaml"
+    params:
+        code=fingerprint("switchyard.warehouse.equal_compute"),
+    script:
+        "../workflow_scripts/compare_at_equal_compute.py"

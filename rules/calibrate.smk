@@ -5,12 +5,14 @@ Writes  calibrate/{model}_{text}_logits.parquet   router logits of the untouched
         calibrate/{model}_nulls.parquet           nine nulls per layer: layer, null, logit, cdf
         calibrate/{model}_null_check.parquet      p-value histograms on the validation text
         calibrate/{model}_null_summary.parquet    uniformity and rejections of each null
+        calibrate/{model}_budgets/{config}.parquet  the alpha of a rule that has a budget
 """
 
 
 rule calibrate_all:
     input:
         expand(f"{STUDY}/calibrate/{MODEL}_{{table}}.parquet", table=["nulls", "null_check", "null_summary"]),
+        expand(f"{STUDY}/calibrate/{MODEL}_budgets/{{config}}.parquet", config=BUDGETS),
 
 
 rule collect_router_logits:
@@ -52,7 +54,7 @@ rule fit_nulls:
     conda:
         "../envs/tables.yaml"
     params:
-        code=fingerprint("switchyard.routing.fitting", "switchyard.evaluation.logit_table"),
+        code=fingerprint("switchyard.routing.fitting", "switchyard.routing.logit_table"),
     script:
         "../workflow_scripts/fit_nulls.py"
 
@@ -62,6 +64,7 @@ rule check_nulls:
     input:
         logits=f"{STUDY}/calibrate/{{model}}_validation_logits.parquet",
         nulls=rules.fit_nulls.output,
+        model=f"{STUDY}/prepare/models/{{model}}",
     output:
         check=f"{STUDY}/calibrate/{{model}}_null_check.parquet",
         summary=f"{STUDY}/calibrate/{{model}}_null_summary.parquet",
@@ -72,6 +75,26 @@ rule check_nulls:
     conda:
         "../envs/model.yaml"
     params:
-        code=fingerprint("switchyard.routing.null_check", "switchyard.evaluation.logit_table"),
+        code=fingerprint("switchyard.routing.null_check", "switchyard.routing.logit_table"),
     script:
         "../workflow_scripts/check_nulls.py"
+
+
+rule solve_budget:
+    """Find the alpha at which BH gives a mean number of experts on the calibration text."""
+    input:
+        logits=f"{STUDY}/calibrate/{{model}}_calibration_logits.parquet",
+        nulls=rules.fit_nulls.output,
+    output:
+        f"{STUDY}/calibrate/{{model}}_budgets/{{config}}.parquet",
+    log:
+        f"{LOGS}/solve_budget/{{model}}_{{config}}.log",
+    benchmark:
+        f"{LOGS}/solve_budget/{{model}}_{{config}}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    params:
+        setting=lambda w: CONFIGS[w.config].job,
+        code=fingerprint("switchyard.routing.budgets", "switchyard.routing.logit_table"),
+    script:
+        "../workflow_scripts/solve_budget.py"

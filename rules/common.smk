@@ -1,6 +1,7 @@
 """What every stage shares: the checked configuration, names of files, fingerprints of code."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -8,16 +9,19 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "lib"))
 
 from switchyard import config as study_config
+from switchyard import warm
 from switchyard.errors import InputError
 from switchyard.provenance import fingerprint
-from switchyard.routing.registry import rule_module
+from switchyard.routing.registry import entry, rule_module
 from switchyard.text.corpus import versions
 
 try:
     for file in workflow.configfiles:
         study_config.read(file)
+    # Snakemake puts a study file's keys first; the order of sets and datasets is that of config.yaml.
+    config = study_config.merge(study_config.read(ROOT / "config.yaml"), config)
     config = study_config.resolve(config, study_config.read(ROOT / "config.schema.yaml"))
-    CONFIGS = {setting["config"]: setting for setting in study_config.experiments(config)}
+    CONFIGS = {one.name: one for one in study_config.configurations(config)}
 except InputError as error:
     raise SystemExit(f"switchyard: error: {error}")  # a WorkflowError would add its own lines
 
@@ -40,24 +44,48 @@ if "hub" not in {entry["source"] for entry in (*config["models"].values(), *TEXT
 TRAINED = [
     name for name, entry in config["models"].items() if entry["source"] == "pocket" and entry["retrain"]
 ]
+BUDGETS = [name for name, one in CONFIGS.items() if "budgets" in entry(one.rule).reads]
 EXPERIMENTS = [f"{name}_{dataset}" for name in CONFIGS for dataset in DATASETS]
+INSPECTED = study_config.inspected(config)
+
+
+if workflow.remote_exec:
+    os.environ.pop(warm.VARIABLE, None)  # a job of a cluster keeps to the resources it was given
+
+
+onstart:
+    warm.start()  # imports nothing before an experiment asks
 
 
 wildcard_constraints:
     model="|".join(config["models"]),
-    config="|".join(CONFIGS),
+    config="|".join(map(re.escape, CONFIGS)),
     dataset="|".join(TEXTS),
     text="|".join(study_config.RESERVED_DATASETS),
 
 
-def needs_nulls(name):
-    """The nulls of the model, for configurations whose rule has p-values."""
-    return [f"{STUDY}/calibrate/{MODEL}_nulls.parquet"] if "null_distribution" in CONFIGS[name] else []
+def rule_files(name, datasets):
+    """What the rule of a configuration reads, by name; traces of its partner on `datasets` if it is matched."""
+    places = {
+        "nulls": f"{STUDY}/calibrate/{MODEL}_nulls.parquet",
+        "logits": f"{STUDY}/calibrate/{MODEL}_calibration_logits.parquet",
+        "budgets": f"{STUDY}/calibrate/{MODEL}_budgets/{name}.parquet",
+    }
+    files = {file: places[file] for file in entry(CONFIGS[name].rule).reads}
+    if partner := CONFIGS[name].settings.get("matched"):
+        files["matched"] = [f"{STUDY}/evaluate/traces/{partner}_{dataset}.parquet" for dataset in datasets]
+    return files
+
+
+def files_of_rules(names):
+    """What the rules of these configurations read, each file once."""
+    files = [file for name in names for file in rule_files(name, DATASETS).values()]
+    return sorted({path for file in files for path in ([file] if isinstance(file, str) else file)})
 
 
 def rule_modules(*names):
     """Library modules of the rules behind configurations: what their fingerprints cover beside the shared code."""
-    return sorted({rule_module(CONFIGS[name]["rule"]) for name in names})
+    return sorted({rule_module(CONFIGS[name].rule) for name in names})
 
 
 def dataset_source(wildcards):

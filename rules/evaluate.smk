@@ -1,6 +1,7 @@
 """Evaluate: every configuration on every dataset, and the speed of all configurations side by side.
 
-Reads   prepare/models/{model}/, prepare/datasets/{dataset}.parquet, calibrate/{model}_nulls.parquet
+Reads   prepare/models/{model}/, prepare/datasets/{dataset}.parquet, what the rule reads of calibrate/
+        and, for a configuration matched with another, the trace of that one
 Writes  evaluate/traces/{config}_{dataset}.parquet   routing of every token in every layer, lossless
         evaluate/scores/{config}_{dataset}.parquet   what each sample's metric is made of
         evaluate/{traces,scores}/..._repeat.parquet  the first samples again, alone and in reversed order
@@ -25,9 +26,9 @@ rule evaluate_all:
 rule evaluate_experiment:
     """Run one configuration on one dataset."""
     input:
+        unpack(lambda w: rule_files(w.config, [w.dataset])),
         model=f"{STUDY}/prepare/models/{MODEL}",
         dataset=f"{STUDY}/prepare/datasets/{{dataset}}.parquet",
-        nulls=lambda w: needs_nulls(w.config),
     output:
         trace=f"{STUDY}/evaluate/traces/{{config}}_{{dataset}}.parquet",
         scores=f"{STUDY}/evaluate/scores/{{config}}_{{dataset}}.parquet",
@@ -36,6 +37,7 @@ rule evaluate_experiment:
         log=f"{STUDY}/evaluate/logs/{{config}}_{{dataset}}_internal_routing.json",
     log:
         f"{LOGS}/evaluate_experiment/{{config}}_{{dataset}}.log",
+    # Measures the process that waits; the work itself is done in a fork of the run's warm process.
     benchmark:
         f"{LOGS}/evaluate_experiment/{{config}}_{{dataset}}.tsv"
     conda:
@@ -45,19 +47,18 @@ rule evaluate_experiment:
         study=config["study"],
         model=MODEL,
         dtype=config["models"][MODEL]["dtype"],
-        setting=lambda w: CONFIGS[w.config],
+        setting=lambda w: CONFIGS[w.config].job,
+        reads=lambda w: rule_files(w.config, [w.dataset]),
         samples=lambda w: TEXTS[w.dataset]["samples"],
         max_length=lambda w: TEXTS[w.dataset]["max_length"],
-        run={
-            key: config["evaluation"][key]
-            for key in ("batch_tokens", "threads", "keep_logits", "spelled_out_samples")
+        run=lambda w: {
+            **{
+                key: config["evaluation"][key]
+                for key in ("batch_tokens", "threads", *study_config.RUN_SETTINGS)
+            },
+            **CONFIGS[w.config].run,
         },
-        code=lambda w: fingerprint(
-            "switchyard.study",
-            "switchyard.evaluation.run",
-            "switchyard.models.load",
-            *rule_modules(w.config),
-        ),
+        code=lambda w: fingerprint("switchyard.evaluation.job", *rule_modules(w.config)),
     script:
         "../workflow_scripts/evaluate_experiment.py"
 
@@ -67,7 +68,7 @@ rule measure_speed:
     input:
         model=f"{STUDY}/prepare/models/{MODEL}",
         text=f"{STUDY}/prepare/datasets/validation.parquet",
-        nulls=sorted({path for name in CONFIGS for path in needs_nulls(name)}),
+        rules=files_of_rules(CONFIGS),
     output:
         f"{STUDY}/evaluate/speed.json",
     log:
@@ -79,7 +80,8 @@ rule measure_speed:
     threads: workflow.cores
     params:
         dtype=config["models"][MODEL]["dtype"],
-        settings=CONFIGS,
+        settings={name: one.job for name, one in CONFIGS.items()},
+        reads={name: rule_files(name, DATASETS) for name in CONFIGS},
         speed=config["speed"],
         code=fingerprint(
             "switchyard.study",

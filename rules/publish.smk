@@ -1,23 +1,23 @@
-"""Publish: figures, tables and words, each made from the aggregate tables alone.
+"""Publish: figures, tables and words, made from the aggregate tables, and a page that looks into the traces.
 
-Reads   aggregate/*.parquet, calibrate/*_null_*.parquet, evaluate/speed.json
-Writes  publish/figures/{figure}.{svg,png,html}   the nine-panel figure, each panel alone, paired differences, nulls
-        publish/report.md, report.html            findings and recommendations, every number from a table
-        publish/tables/                           the tables as pages, and the main table for a paper
+Reads   aggregate/*.parquet, calibrate/*_null_*.parquet, evaluate/speed.json, evaluate/traces/ of a few configurations
+Writes  publish/figures/{figure}.{svg,png,html}   the nine-panel figure, each panel alone, comparisons, nulls
+        publish/report.md, report.html            findings and recommendations, every number a cell of a table
+        publish/tables/                           the tables as pages, the inspector, the main table for a paper, and
+                                                  findings.csv, the numbers that the report derives from the tables
 """
 
-from switchyard.charts.names import FIGURES
+from switchyard.charts.names import FIGURES, STANDALONE
 
-AGGREGATES = rules.write_tables.output
+AGGREGATES = [*rules.write_tables.output, *rules.compare_at_equal_compute.output]
 
 
 rule draw_figures:
-    """Draw the nine-panel figure, each panel alone, and the paired differences."""
+    """Draw the whole figures, and each panel of the nine-panel figure alone."""
     input:
         AGGREGATES,
     output:
-        figure("nine_panel"),
-        figure("paired_differences"),
+        [figure(name) for name in STANDALONE],
         [figure(name, folder="panels", category="Panels") for name in FIGURES],
     log:
         f"{LOGS}/draw_figures.log",
@@ -26,19 +26,19 @@ rule draw_figures:
     conda:
         "../envs/report.yaml"
     params:
-        code=fingerprint(
-            "switchyard.charts.figure", "switchyard.charts.differences", "switchyard.charts.save"
-        ),
+        code=fingerprint("switchyard.charts.whole", "switchyard.charts.panels", "switchyard.charts.save"),
     script:
         "../workflow_scripts/draw_figures.py"
 
 
 rule draw_nulls:
-    """Draw the p-value histograms of every null on held-out text."""
+    """Draw the p-value histograms of every null on held-out text, and how often it rejects nothing there."""
     input:
         check=f"{STUDY}/calibrate/{MODEL}_null_check.parquet",
+        summary=f"{STUDY}/calibrate/{MODEL}_null_summary.parquet",
     output:
         figure("null_histograms", category="Calibration"),
+        figure("simes_check", category="Calibration"),
     log:
         f"{LOGS}/draw_nulls.log",
     benchmark:
@@ -62,6 +62,7 @@ rule write_pages:
     output:
         results=page("results", "Tables"),
         configs=page("configs", "Tables"),
+        equal_compute=page("equal_compute", "Tables"),
         main_table=page("main_table", "Tables"),
         speed_table=page("speed_table", "Tables"),
         null_summary=page("null_summary", "Calibration"),
@@ -83,6 +84,37 @@ rule write_pages:
         "../workflow_scripts/write_pages.py"
 
 
+rule write_inspector:
+    """Write the page that shows texts token by token, with the experts that each token got."""
+    input:
+        traces=expand(f"{STUDY}/evaluate/traces/{{c}}_{{d}}.parquet", d=DATASETS, c=INSPECTED),
+        scores=expand(f"{STUDY}/evaluate/scores/{{c}}_{{d}}.parquet", d=DATASETS, c=INSPECTED),
+        model=f"{STUDY}/prepare/models/{MODEL}",
+        rules=files_of_rules(INSPECTED),
+    output:
+        page("inspector", "Samples"),
+    log:
+        f"{LOGS}/write_inspector.log",
+    benchmark:
+        f"{LOGS}/write_inspector.tsv"
+    conda:
+        "../envs/text.yaml"
+    params:
+        settings={name: CONFIGS[name].job for name in INSPECTED},
+        files={name: rule_files(name, DATASETS) for name in INSPECTED},
+        labels={name: CONFIGS[name].label for name in INSPECTED},
+        samples=config["inspector"]["samples"],
+        max_tokens=config["inspector"]["max_tokens"],
+        code=fingerprint(
+            "switchyard.reporting.inspector",
+            "switchyard.study",
+            "switchyard.models.load",
+            *rule_modules(*INSPECTED),
+        ),
+    script:
+        "../workflow_scripts/write_inspector.py"
+
+
 rule write_report:
     """Write the findings in words, with the recommendations that follow from them."""
     input:
@@ -91,6 +123,8 @@ rule write_report:
         speed=f"{STUDY}/evaluate/speed.json",
     output:
         markdown=f"{STUDY}/publish/report.md",
+        findings=f"{STUDY}/publish/tables/findings.csv",
+        findings_stamp=f"{STUDY}/publish/tables/findings.csv.provenance.json",
         page=report(
             f"{STUDY}/publish/report.html",
             caption="../reports/captions/report.rst",
@@ -118,4 +152,5 @@ rule publish_all:
         rules.draw_figures.output,
         rules.draw_nulls.output,
         rules.write_pages.output,
+        rules.write_inspector.output,
         rules.write_report.output,

@@ -1,6 +1,7 @@
 """Rule build_warehouse: scores, traces and speed -> the study's database."""
 
 from pathlib import Path
+from typing import Any
 
 from switchyard.files import read_json, read_stamp, write_text
 from switchyard.job import logged
@@ -13,19 +14,17 @@ from switchyard.warehouse.documentation import describe_warehouse
 def main(
     *,
     files: list[dict[str, Path]],
-    kinds: list[str],
+    told: list[dict[str, Any]],
     speed: Path,
     structure: Path,
     database: Path,
     dictionary: Path,
     code: str,
 ) -> None:
-    experiments = [{**read_stamp(own["scores"]), **own, "kind": kind} for own, kind in zip(files, kinds)]
+    experiments = [{**read_stamp(own["scores"]), **own, **more} for own, more in zip(files, told)]
     measured = {f"{one['config']}_{one['dataset']}": one["provenance"] for one in experiments}
     inputs = {"experiments": sha256_json(measured), "speed_code": read_json(speed)["provenance"]["code"]}
-    made = stamp(
-        code=code, config={"kinds": kinds}, inputs=inputs, model=experiments[0]["provenance"]["model"]
-    )
+    made = stamp(code=code, config=told, inputs=inputs, model=experiments[0]["provenance"]["model"])
     with bar(len(experiments), "build_warehouse", unit="experiments") as progress:
         build(
             database,
@@ -51,7 +50,7 @@ if __name__ == "__main__":
         }
         main(
             files=[dict(zip(columns, map(Path, paths))) for paths in zip(*columns.values())],
-            kinds=snakemake.params.kinds,
+            told=snakemake.params.told,
             speed=Path(given.speed),
             structure=Path(given.model) / "structure.json",
             database=Path(snakemake.output.database),

@@ -5,20 +5,23 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from switchyard.evaluation.logit_table import read_logits
-from switchyard.files import write_table
+from switchyard.files import read_json, write_table
 from switchyard.job import logged
 from switchyard.provenance import stamp
+from switchyard.routing.logit_table import read_logits
 from switchyard.routing.null_check import LEVELS, histograms, summary
 from switchyard.routing.nulls import read_nulls
 
 
-def main(*, logits: Path, nulls: Path, check: Path, summary_path: Path, code: str) -> None:
+def main(*, logits: Path, nulls: Path, model: Path, check: Path, summary_path: Path, code: str) -> None:
     names = pc.unique(pq.read_table(nulls, columns=["null"])["null"]).to_pylist()
     fitted = {name: read_nulls(nulls, name) for name in names}
-    made = stamp(code=code, config={"levels": LEVELS}, inputs={"logits": logits, "nulls": nulls})
+    top_k = read_json(model / "structure.json")["top_k"]
+    made = stamp(
+        code=code, config={"levels": LEVELS, "top_k": top_k}, inputs={"logits": logits, "nulls": nulls}
+    )
     write_table(check, histograms(read_logits(logits), fitted), made)
-    write_table(summary_path, summary(read_logits(logits), fitted, LEVELS), made)
+    write_table(summary_path, summary(read_logits(logits), fitted, LEVELS, top_k=top_k), made)
 
 
 if __name__ == "__main__":
@@ -26,6 +29,7 @@ if __name__ == "__main__":
         main(
             logits=Path(snakemake.input.logits),
             nulls=Path(snakemake.input.nulls[0]),
+            model=Path(snakemake.input.model),
             check=Path(snakemake.output.check),
             summary_path=Path(snakemake.output.summary),
             code=snakemake.params.code,

@@ -1,12 +1,11 @@
-"""Rule draw_figures: aggregate tables -> the nine-panel figure, its panels, the paired differences."""
+"""Rule draw_figures: aggregate tables -> the whole figures and each panel of the nine-panel figure alone."""
 
 from pathlib import Path
 
-from switchyard.charts.differences import paired_differences
-from switchyard.charts.figure import nine_panel
 from switchyard.charts.panels import PANELS
 from switchyard.charts.save import save
 from switchyard.charts.tables import Tables
+from switchyard.charts.whole import WHOLE
 from switchyard.files import read_stamp
 from switchyard.job import logged
 from switchyard.progress import bar
@@ -16,13 +15,11 @@ from switchyard.provenance import derived
 def main(*, aggregate: Path, publish: Path, code: str) -> None:
     tables = Tables.read(aggregate)
     made = derived(read_stamp(aggregate / "bh_routing_results.parquet"), code=code)
-    with bar(len(PANELS) + 2, "draw_figures", unit="figures") as progress:
-        for name, draw in {"nine_panel": nine_panel, "paired_differences": paired_differences}.items():
-            save(draw(tables), publish / "figures", name, made)
-            progress.update(1)
-        for name, draw in PANELS.items():
-            save(draw(tables), publish / "panels", name, made)
-            progress.update(1)
+    with bar(len(WHOLE) + len(PANELS), "draw_figures", unit="figures") as progress:
+        for folder, figures in {"figures": WHOLE, "panels": PANELS}.items():
+            for name, draw in figures.items():
+                save(draw(tables), publish / folder, name, made)
+                progress.update(1)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,26 @@
-"""Rule draw_nulls: p-value histograms on held-out text, one view per null."""
+"""Rule draw_nulls: p-value histograms and the Simes check on held-out text, one view per null."""
 
 from pathlib import Path
 
 import pandas as pd
 
-from switchyard.charts.nulls import null_histograms
+from switchyard.charts.nulls import null_histograms, simes_check
 from switchyard.charts.save import save
 from switchyard.job import logged
 from switchyard.provenance import stamp
 
 
-def main(*, check: Path, folder: Path, code: str) -> None:
-    made = stamp(code=code, config={}, inputs={"check": check})
+def main(*, check: Path, summary: Path, folder: Path, code: str) -> None:
+    made = stamp(code=code, config={}, inputs={"check": check, "summary": summary})
     save(null_histograms(pd.read_parquet(check)), folder, "null_histograms", made)
+    save(simes_check(pd.read_parquet(summary)), folder, "simes_check", made)
 
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
         main(
             check=Path(snakemake.input.check),
+            summary=Path(snakemake.input.summary),
             folder=Path(snakemake.output[0]).parent,
             code=snakemake.params.code,
         )

@@ -3,12 +3,12 @@
 import logging
 from pathlib import Path
 
-from switchyard.evaluation.logit_table import read_logits
 from switchyard.files import read_json, write_table
 from switchyard.job import logged
 from switchyard.progress import bar
 from switchyard.provenance import stamp
 from switchyard.routing.fitting import fit_nulls, left_out
+from switchyard.routing.logit_table import read_logits
 from switchyard.routing.nulls import nulls_table
 
 

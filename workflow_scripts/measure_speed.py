@@ -11,8 +11,8 @@ from switchyard.files import write_json
 from switchyard.job import logged
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.progress import bar
-from switchyard.provenance import stamp
-from switchyard.study import build_rule
+from switchyard.provenance import sha256_json, stamp
+from switchyard.study import build_rule, digests
 
 WARMUP_ROUNDS = 1
 
@@ -22,14 +22,14 @@ def main(
     model: Path,
     dtype: str,
     text: Path,
-    nulls: Path | None,
     settings: dict[str, dict],
+    reads: dict[str, dict],
     speed: dict[str, Any],
     output: Path,
     code: str,
 ) -> None:
     torch.set_num_threads(speed["threads"])
-    rules = {name: build_rule(setting, nulls) for name, setting in settings.items()}
+    rules = {name: build_rule(setting, reads[name]) for name, setting in settings.items()}
     pages = pq.read_table(text, columns=["text"])["text"].to_pylist()
     tokenizer = load_tokenizer(model)
     token_ids = [token for page in pages for token in tokenizer(page)["input_ids"]]
@@ -44,7 +44,8 @@ def main(
             decode_tokens=speed["decode_tokens"],
             progress=progress.update,
         )
-    inputs = {"model": folder_digest(model), "text": text, **({"nulls": nulls} if nulls else {})}
+    files = {name: digests(found) for name, found in reads.items()}
+    inputs = {"model": folder_digest(model), "text": text, "rules": sha256_json(files)}
     made = stamp(code=code, config={"speed": speed, "dtype": dtype, "rules": settings}, inputs=inputs)
     device = (
         torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, threads: {speed['threads']}"
@@ -58,8 +59,8 @@ if __name__ == "__main__":
             model=Path(snakemake.input.model),
             dtype=snakemake.params.dtype,
             text=Path(snakemake.input.text),
-            nulls=next(map(Path, snakemake.input.get("nulls", [])), None),
             settings=snakemake.params.settings,
+            reads=snakemake.params.reads,
             speed=snakemake.params.speed,
             output=Path(snakemake.output[0]),
             code=snakemake.params.code,

@@ -25,9 +25,8 @@ def main(
     tables = Tables.read(aggregate)
     made = derived(read_stamp(aggregate / "bh_routing_results.parquet"), code=code)
     pages.write_results(output["results"], tables, stamp=made)
-    pages.write_configs(
-        output["configs"], pd.read_parquet(aggregate / "bh_routing_configs.parquet"), stamp=made
-    )
+    pages.write_configs(output["configs"], tables, stamp=made)
+    pages.write_equal_compute(output["equal_compute"], tables, stamp=made)
     pages.write_main_table(output["main_table"], tables, stamp=made)
     pages.write_speed_table(output["speed_table"], read_json(speed), stamp=made)
     pages.write_null_summary(output["null_summary"], pd.read_parquet(nulls), stamp=made)

@@ -5,19 +5,32 @@ from pathlib import Path
 from switchyard.charts.tables import Tables
 from switchyard.files import read_json, read_stamp, write_text
 from switchyard.job import logged
-from switchyard.provenance import derived
+from switchyard.provenance import attach_to, derived
+from switchyard.reporting.findings import findings_table, write_findings
 from switchyard.reporting.markdown import report
 from switchyard.reporting.pages import write_document
 from switchyard.warehouse.prints import refuse_differing_prints
 
 
 def main(
-    *, aggregate: Path, logs: Path, speed: Path, study: str, model: str, markdown: Path, page: Path, code: str
+    *,
+    aggregate: Path,
+    logs: Path,
+    speed: Path,
+    study: str,
+    model: str,
+    markdown: Path,
+    page: Path,
+    findings: Path,
+    code: str,
 ) -> None:
     refuse_differing_prints(aggregate, logs)
     made = derived(read_stamp(aggregate / "bh_routing_results.parquet"), code=code)
     machine = read_json(speed)["device"]
-    text = report(Tables.read(aggregate), study=study, model=model, machine=machine, stamp=made)
+    tables = Tables.read(aggregate)
+    text = report(tables, study=study, model=model, machine=machine, stamp=made)
+    write_findings(findings, findings_table(tables))
+    attach_to(findings, made)
     write_text(markdown, text)
     write_document(page, text, title=f"Expert routing: {study}", stamp=made)
 
@@ -32,5 +45,6 @@ if __name__ == "__main__":
             model=snakemake.params.model,
             markdown=Path(snakemake.output.markdown),
             page=Path(snakemake.output.page),
+            findings=Path(snakemake.output.findings),
             code=snakemake.params.code,
         )

@@ -12,18 +12,24 @@ import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from switchyard.errors import InputError
+from switchyard.routing.registry import config_label, config_name, entry
 
 _NUMBER = re.compile(r"[-+]?[0-9]*\.?[0-9]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 
+RUN_SETTINGS = ("keep_logits", "spelled_out_samples")
+"""What a set of configurations may say otherwise than `evaluation`."""
+
 RESERVED_DATASETS = ("calibration", "validation")
 """Names of the prepared texts that the calibration makes for itself."""
+
+_OF_THE_SET = ("rule", "enabled", *RUN_SETTINGS)
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -92,14 +98,17 @@ def resolve(config: dict[str, Any], schema: dict[str, Any], root: Path = Path(".
     named = ("models", "datasets", "rules")
     pruned = {key: _without_nulls(value) if key in named else value for key, value in config.items()}
     filled = _with_defaults(pruned, schema, schema)
-    errors = sorted(
-        Draft202012Validator(schema).iter_errors(filled), key=lambda error: [str(p) for p in error.path]
-    )
+    errors = sorted(Draft202012Validator(schema).iter_errors(filled), key=_precedence)
     if errors:
         raise InputError(_one_line(errors[0]))
     for complaint in _senseless(filled, root):
         raise InputError(f"config: {complaint}")
     return filled
+
+
+def _precedence(error: ValidationError) -> tuple[list[str], bool]:
+    """Keys that no kind knows are judged last: where a kind's own fields are wrong, all its keys seem unknown."""
+    return [str(part) for part in error.path], error.validator == "unevaluatedProperties"
 
 
 def _without_nulls(value: Any) -> Any:
@@ -121,7 +130,15 @@ def _with_defaults(value: Any, schema: dict, whole: dict) -> Any:
     for condition in schema.get("allOf", []):
         if Draft202012Validator(condition["if"]).is_valid(filled):
             filled = _with_defaults(filled, condition["then"], whole)
+    for kind in schema.get("oneOf", []):
+        if (fixed := _fixed(kind)) and fixed.items() <= filled.items():
+            filled = _with_defaults(filled, kind, whole)
     return filled
+
+
+def _fixed(schema: dict) -> dict[str, Any]:
+    """The values that a schema fixes by `const`."""
+    return {key: child["const"] for key, child in schema.get("properties", {}).items() if "const" in child}
 
 
 def _resolved(schema: dict, whole: dict) -> dict:
@@ -131,12 +148,17 @@ def _resolved(schema: dict, whole: dict) -> dict:
 def _one_line(error: ValidationError) -> str:
     """A validation error as field, fault and remedy."""
     while error.context:
+        if (kinds := _kinds(error)) and (own := _of_own_kind(error, kinds)) is None:
+            return _no_such_kind(error, kinds)
+        if kinds:
+            error = own
+            continue
         of_right_type = [e for e in error.context if e.validator != "type" or e.relative_path]
         error = max(of_right_type or error.context, key=lambda inner: len(inner.absolute_path))
     place = ".".join(str(part) for part in error.absolute_path) or "top level"
     about = f" ({error.schema['description']})" if "description" in error.schema else ""
     if error.validator in ("additionalProperties", "unevaluatedProperties"):
-        known = [*error.schema.get("properties", {})]
+        known = [*error.schema.get("properties", {}), *_keys_of_own_kind(error)]
         patterns = [*error.schema.get("patternProperties", {})]
         allowed = re.compile("|".join(patterns) or "(?!)")
         unknown = next(k for k in error.instance if k not in known and not allowed.search(str(k)))
@@ -146,6 +168,37 @@ def _one_line(error: ValidationError) -> str:
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
         return f"config: {place}: unknown key {unknown!r}; {hint}"
     return f"config: {place}: {_fault(error)[:300]}{about}"
+
+
+def _kinds(error: ValidationError) -> list[dict[str, Any]]:
+    """For a map that must be one of several kinds: what each kind fixes."""
+    if error.validator != "oneOf" or not isinstance(error.instance, dict):
+        return []
+    return [fixed for kind in error.validator_value if (fixed := _fixed(kind))]
+
+
+def _of_own_kind(error: ValidationError, kinds: list[dict[str, Any]]) -> ValidationError | None:
+    """The first fault of a map held against the one kind that it claims to be; None where there is no such kind."""
+    own = [place for place, fixed in enumerate(kinds) if fixed.items() <= error.instance.items()]
+    return min(
+        (inner for inner in error.context if inner.schema_path[0] in own),
+        key=lambda inner: [str(part) for part in inner.path],
+        default=None,
+    )
+
+
+def _keys_of_own_kind(error: ValidationError) -> list[str]:
+    """Keys of the one kind that a map claims to be, beside those of all kinds."""
+    for kind in error.schema.get("oneOf", []):
+        if (fixed := _fixed(kind)) and fixed.items() <= error.instance.items():
+            return [key for key in kind["properties"] if key not in error.schema["properties"]]
+    return []
+
+
+def _no_such_kind(error: ValidationError, kinds: list[dict[str, Any]]) -> str:
+    key = next(iter(kinds[0]))
+    place = ".".join(str(part) for part in [*error.absolute_path, key])
+    return f"config: {place}: {error.instance.get(key)!r} is not one of {[fixed[key] for fixed in kinds]}"
 
 
 def _fault(error: ValidationError) -> str:
@@ -163,9 +216,9 @@ def _fault(error: ValidationError) -> str:
 
 def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
     """What a schema cannot say."""
-    model = config["evaluation"]["model"]
-    if model not in config["models"]:
-        yield f"evaluation.model: {model!r} is no model of this study; name one of {', '.join(config['models'])}"
+    evaluated = config["evaluation"]["model"]
+    if evaluated not in config["models"]:
+        yield f"evaluation.model: {evaluated!r} is no model of this study; name one of {', '.join(config['models'])}"
     for name in config["datasets"]:
         if _origin(config["datasets"][name]) in map(_origin, config["calibration"].values()):
             yield f"datasets.{name}: the nulls would be fitted on it or checked with it; give calibration another split"
@@ -174,13 +227,17 @@ def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
     for path, dataset in _texts(config):
         if dataset["source"] == "file" and not (root / config["data_folder"] / dataset["path"]).is_file():
             yield f"{path}.path: {config['data_folder']}/{dataset['path']} is no file; set data_folder or path"
-    for name, entry in config["models"].items():
-        if entry["source"] == "folder" and not (root / entry["path"] / "config.json").exists():
-            yield f"models.{name}.path: {entry['path']} holds no config.json; give a Hugging Face model folder"
+    for name, model in config["models"].items():
+        if model["source"] == "folder" and not (root / model["path"] / "config.json").exists():
+            yield f"models.{name}.path: {model['path']} holds no config.json; give a Hugging Face model folder"
     for name in _corpus_packages(config):
         if not any(importlib.metadata.distributions(name=name)):
             yield f"corpus.packages: {name!r} is not installed; install it or drop it from the corpus"
-    names = [setting["config"] for setting in experiments(config)]
+    names = [one.name for one in configurations(config)]
+    if not names:
+        yield "rules: no set is enabled; enable one"
+    for unknown in set(config["inspector"]["configurations"] or []) - set(names):
+        yield f"inspector.configurations: {unknown!r} is no configuration of this study; drop it or enable its set"
     for twice in [n for n in names if names.count(n) > 1]:
         yield f"rules: two sets give the configuration {twice!r}; give each its own values"
 
@@ -205,26 +262,92 @@ def _texts(config: dict[str, Any]) -> Iterator[tuple[str, dict]]:
         yield f"calibration.{name}", config["calibration"][name]
 
 
-def experiments(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every configuration of the study: `config` (its name), `rule`, and the rule's settings.
+class Configuration(NamedTuple):
+    """One routing configuration of a study."""
 
-    A set in `rules` spans the product of its list-valued settings, in the order in which they stand.
+    name: str
+    """As in file names."""
+    label: str
+    """As readers see it."""
+    set_name: str
+    """The set in `rules` that it comes from."""
+    rule: str
+    settings: dict[str, Any]
+    """Of the rule; `matched` names the configuration that it takes its number of experts from."""
+    run: dict[str, Any]
+    """What its set says otherwise than `evaluation`."""
+
+    @property
+    def job(self) -> dict[str, Any]:
+        """What a job must know to make the rule (`switchyard.study.build_rule`), and nothing else."""
+        return {"config": self.name, "rule": self.rule, "home": entry(self.rule).home, **self.settings}
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What is said of it in tables and no job needs."""
+        settings = {key: self.settings.get(key) for key in ("matched", "target_k")}
+        return {"set_name": self.set_name, "label": self.label, **settings}
+
+
+def configurations(config: dict[str, Any]) -> list[Configuration]:
+    """Every configuration of the study, in the order of its sets.
+
+    A set in `rules` spans the product of its list-valued settings, in the order in which they stand. A set with
+    `match` has one configuration for each of the sets that it names.
     """
-    from switchyard.routing.registry import config_name
+    rules = {name: one for name, one in config["rules"].items() if one["enabled"]}
+    plain = {name: list(_spanned(name, one)) for name, one in rules.items() if "match" not in one}
+    matched = {
+        name: [_matched(name, one, partner) for partner in _partners(name, one, plain, config["rules"])]
+        for name, one in rules.items()
+        if "match" in one
+    }
+    return [found for name in rules for found in (plain | matched)[name]]
 
-    found = []
-    for name, entry in config["rules"].items():
-        settings = {k: v for k, v in entry.items() if k != "rule"}
-        axes = [k for k, v in settings.items() if isinstance(v, list)]
-        for values in itertools.product(*(settings[axis] for axis in axes)):
-            chosen = {**settings, **dict(zip(axes, values))}
-            if chosen.get("min_k", 0) > chosen.get("max_k", 10**9):
-                raise InputError(
-                    f"config: rules.{name}: min_k {chosen['min_k']} is above max_k {chosen['max_k']}; lower it"
-                )
-            try:
-                own_name = config_name(entry["rule"], chosen)
-            except InputError as error:
-                raise InputError(f"config: rules.{name}: {error}") from error
-            found.append({"config": own_name, "rule": entry["rule"], **chosen})
-    return found
+
+def inspected(config: dict[str, Any]) -> list[str]:
+    """Names of the configurations that the inspector shows: those asked for, or the first of each set."""
+    first: dict[str, str] = {}
+    for one in configurations(config):
+        first.setdefault(one.set_name, one.name)
+    return config["inspector"]["configurations"] or list(first.values())
+
+
+def _spanned(name: str, given: dict[str, Any]) -> Iterator[Configuration]:
+    settings = {key: value for key, value in given.items() if key not in _OF_THE_SET}
+    axes = [key for key, value in settings.items() if isinstance(value, list)]
+    for values in itertools.product(*(settings[axis] for axis in axes)):
+        chosen = {**settings, **dict(zip(axes, values))}
+        if chosen.get("min_k", 0) > chosen.get("max_k", 10**9):
+            raise InputError(
+                f"config: rules.{name}: min_k {chosen['min_k']} is above max_k {chosen['max_k']}; lower it"
+            )
+        try:
+            own_name, label = config_name(given["rule"], chosen), config_label(given["rule"], chosen)
+        except InputError as error:
+            raise InputError(f"config: rules.{name}: {error}") from error
+        yield Configuration(own_name, label, name, given["rule"], chosen, _run_settings(given))
+
+
+def _partners(
+    name: str, given: dict[str, Any], plain: dict[str, list[Configuration]], rules: dict[str, Any]
+) -> Iterator[Configuration]:
+    for other in given["match"]:
+        if other not in rules or "match" in rules[other]:
+            known = [set_name for set_name, one in rules.items() if "match" not in one]
+            raise InputError(
+                f"config: rules.{name}.match: {other!r} is no set with settings of its own; "
+                f"name some of {', '.join(known)}"
+            )
+        yield from plain.get(other, ())
+
+
+def _matched(name: str, given: dict[str, Any], partner: Configuration) -> Configuration:
+    settings = {"matched": partner.name, "weighting": partner.settings["weighting"]}
+    label = config_label(given["rule"], settings, partner=partner.label)
+    own_name = config_name(given["rule"], settings)
+    return Configuration(own_name, label, name, given["rule"], settings, _run_settings(given))
+
+
+def _run_settings(given: dict[str, Any]) -> dict[str, Any]:
+    return {key: given[key] for key in RUN_SETTINGS if key in given}

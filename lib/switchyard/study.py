@@ -2,36 +2,66 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import importlib
+from collections.abc import Mapping
 from typing import Any
 
 from switchyard.errors import InputError
-from switchyard.routing.nulls import read_nulls
-from switchyard.routing.registry import make_rule
+from switchyard.files import read_stamp
+from switchyard.provenance import sha256_file, sha256_json
 
 SCHEMA_VERSION = 1
 """Of the logs, traces and scores; raised when a field changes its meaning."""
 
-_NOT_SETTINGS = ("config", "rule", "null_distribution")
+_NOT_SETTINGS = ("config", "rule", "home")
 
 
-def build_rule(setting: dict[str, Any], nulls: str | Path | None) -> Any:
-    """The routing rule of a configuration (`config.experiments`), with its nulls read where it names one."""
+def build_rule(setting: Mapping[str, Any], files: Mapping[str, Any]) -> Any:
+    """The routing rule of a configuration.
+
+    Args:
+        setting: `config.Configuration.job`.
+        files: the study's files that the rule reads, by name: `nulls`, `logits`, `budgets`, `matched` (a list).
+
+    Raises:
+        InputError: a setting the rule does not have or lacks, or a value it refuses.
+    """
+    module, _, name = setting["home"].partition(":")
+    rule_class = getattr(importlib.import_module(module), name)
     settings = {key: value for key, value in setting.items() if key not in _NOT_SETTINGS}
-    if "null_distribution" in setting:
-        settings["null"] = read_nulls(nulls, setting["null_distribution"])
-    return make_rule(setting["rule"], **settings)
+    try:
+        if hasattr(rule_class, "from_study"):
+            return rule_class.from_study(settings, files)
+        return rule_class(**settings)
+    except TypeError as error:
+        raise InputError(f"{setting['config']}: settings {', '.join(settings)}: {error}") from error
+
+
+def digests(files: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of every file that a rule reads, for a run stamp; of traces (a list), that of their own stamps."""
+    return {
+        name: sha256_json([read_stamp(path) for path in found])
+        if isinstance(found, list)
+        else sha256_file(found)
+        for name, found in files.items()
+    }
 
 
 def experiment_head(
-    *, study: str, model: str, setting: dict[str, Any], dataset: str, structure: dict[str, Any]
+    *,
+    study: str,
+    model: str,
+    setting: Mapping[str, Any],
+    rule: Any,
+    dataset: str,
+    structure: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What every file of an experiment says about itself (DESIGN: `logs/{config}_{dataset}.json`).
 
     Raises:
         InputError: the rule asks for more experts than the model has.
     """
-    most = setting.get("max_k", setting.get("k"))
+    fewest, most = rule.limits
     if most > structure["num_experts"]:
         raise InputError(
             f"rules: {setting['config']} asks for {most} experts a token, {model} has "
@@ -44,8 +74,8 @@ def experiment_head(
         "config": setting["config"],
         "strategy": setting["rule"],
         "k_or_max_k": most,
-        "min_k": setting.get("min_k"),
-        "alpha": setting.get("alpha"),
+        "min_k": fewest,
+        "alpha": getattr(rule, "alpha", None),
         "null": setting.get("null_distribution"),
         "weighting": setting["weighting"],
         "num_experts": structure["num_experts"],

@@ -45,7 +45,7 @@ def metrics(
 
 
 def is_static(head: dict) -> bool:
-    return head["strategy"] == "topk" or head["min_k"] == head["k_or_max_k"]
+    return head["min_k"] == head["k_or_max_k"]
 
 
 def mean_or_none(values: list[float | None]) -> float | None:

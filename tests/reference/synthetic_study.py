@@ -44,7 +44,7 @@ class Study:
         shape = {
             "experts": head["num_experts"],
             "layers": head["num_layers"],
-            "low": head["k_or_max_k"] if head["min_k"] is None else head["min_k"],
+            "low": head["min_k"],
             "high": head["k_or_max_k"],
             "tested": head["strategy"] == "bh",
         }
@@ -67,6 +67,8 @@ class Study:
                 "study": "made-up",
                 "model": "tiny",
                 "config": config,
+                "set_name": head["strategy"],
+                "label": config.replace("_", " "),
                 "dataset": dataset,
                 "kind": kind,
                 "alpha": 0.3 if head["strategy"] == "bh" else None,

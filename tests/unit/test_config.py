@@ -73,7 +73,7 @@ def test_every_map_refuses_unknown_keys_or_says_why_not(schema: dict) -> None:
             for key, child in node.items():
                 yield from maps(child, f"{place}.{key}")
 
-    # `rule` hands over to `topk` and `bh`; `shape` is transformers' own configuration.
+    # `rule` leaves what is unknown to `unevaluatedProperties`; `shape` is transformers' own configuration.
     open_maps = {
         place.split(".")[-1] for place, node in maps(schema, "") if "additionalProperties" not in node
     }
@@ -178,7 +178,12 @@ def test_defaults_are_filled_in_at_every_level(default: dict, schema: dict) -> N
 
 def test_defaults_come_through_conditions(default: dict, schema: dict) -> None:
     rules = config.resolve(default, schema, ROOT)["rules"]
-    assert rules["baselines"] == {"rule": "topk", "k": [8, 16, 32, 64], "weighting": "model"}
+    assert rules["baselines"] == {
+        "rule": "topk",
+        "k": [8, 16, 32, 64],
+        "weighting": "model",
+        "enabled": True,
+    }
     assert rules["bh"]["min_k"] == 1 and rules["bh"]["null_distribution"] == "pooled"
 
 
@@ -227,7 +232,7 @@ MISSPELT = {
     "calibration": ({"calibration": {"token": 200}}, "did you mean 'tokens'"),
     "calibration.validation": ({"calibration": {"validation": {"splitt": "x"}}}, "did you mean 'split'"),
     "rules.bh": ({"rules": {"bh": {"alpa": 0.3}}}, "did you mean 'alpha'"),
-    "rules.baselines": ({"rules": {"baselines": {"max_k": 3}}}, "known are rule, k, weighting"),
+    "rules.baselines": ({"rules": {"baselines": {"max_k": 3}}}, "known are rule, enabled, weighting, k"),
     "evaluation": ({"evaluation": {"bach_tokens": 3}}, "did you mean 'batch_tokens'"),
     "speed": ({"speed": {"round": 3}}, "did you mean 'rounds'"),
 }
@@ -319,16 +324,28 @@ def test_packages_matter_only_where_the_corpus_is_used(default: dict, schema: di
 # --- the configurations of a study
 
 
-def test_the_default_study_has_twenty_configurations_in_order(default: dict, schema: dict) -> None:
-    found = config.experiments(config.resolve(default, schema, ROOT))
+def test_the_default_study_has_the_sixty_and_their_controls(default: dict, schema: dict) -> None:
+    found = config.configurations(config.resolve(default, schema, ROOT))
     sizes, levels = (8, 16, 32, 64), ("030", "040", "050", "060")
     baselines = [f"{k}experts_topk_baseline" for k in sizes]
     adaptive = [f"{k}experts_bh_a{level}" for k in sizes for level in levels]
-    assert [setting["config"] for setting in found] == baselines + adaptive
-    assert found[0] == {"config": "8experts_topk_baseline", "rule": "topk", "k": 8, "weighting": "model"}
-    assert found[-1] == {
-        "config": "64experts_bh_a060",
-        "rule": "bh",
+    static = [f"{k}experts_topk_baseline" for k in range(1, 8)]
+    budget = [f"8experts_bh_budget_k{k}{null}" for k in (4, 5, 6, 7) for null in ("", "_unselected")]
+    names = [one.name for one in found]
+    assert names[:27] == baselines + adaptive + static
+    assert sorted(names[27:35]) == sorted(budget)
+    assert [name for name in names if name.startswith("mixed")] == [
+        f"mixed_topk_as_{name}" for name in adaptive + names[27:35]
+    ]
+    assert found[0].job == {
+        "config": "8experts_topk_baseline",
+        "rule": "topk",
+        "home": "switchyard.routing.topk:TopK",
+        "k": 8,
+        "weighting": "model",
+    }
+    assert found[19].label == "BH α 0.60, max 64" and found[19].set_name == "bh"
+    assert found[19].settings == {
         "max_k": 64,
         "alpha": 0.6,
         "min_k": 1,
@@ -337,17 +354,45 @@ def test_the_default_study_has_twenty_configurations_in_order(default: dict, sch
     }
 
 
-def test_one_alpha_more_is_four_configurations_more_and_moves_no_other(default: dict, schema: dict) -> None:
-    before = config.experiments(config.resolve(default, schema, ROOT))
+def test_one_alpha_more_is_four_configurations_more_and_their_partners(default: dict, schema: dict) -> None:
+    before = config.configurations(config.resolve(default, schema, ROOT))
     default["rules"]["bh"]["alpha"].append(0.29)
-    after = config.experiments(config.resolve(default, schema, ROOT))
-    new = [setting for setting in after if setting not in before]
-    assert [setting["config"] for setting in new] == [f"{k}experts_bh_a029" for k in (8, 16, 32, 64)]
-    assert [setting for setting in after if setting in before] == before
+    after = config.configurations(config.resolve(default, schema, ROOT))
+    new = [f"{k}experts_bh_a029" for k in (8, 16, 32, 64)]
+    assert [one.name for one in after if one not in before] == new + [f"mixed_topk_as_{n}" for n in new]
+    assert [one for one in after if one in before] == before
 
 
-def test_scalars_and_lists_of_one_are_the_same(default: dict) -> None:
+def test_scalars_and_lists_of_one_are_the_same(default: dict, schema: dict) -> None:
     default["rules"] = {"one": {"rule": "bh", "max_k": 4, "alpha": 0.3, "min_k": 1}}
-    scalar = config.experiments(default)
+    scalar = config.configurations(config.resolve(default, schema, ROOT))
     default["rules"]["one"] |= {"max_k": [4], "alpha": [0.3]}
-    assert config.experiments(default) == scalar and len(scalar) == 1
+    assert config.configurations(config.resolve(default, schema, ROOT)) == scalar and len(scalar) == 1
+
+
+def test_a_matched_configuration_has_its_partners_weighting(default: dict, schema: dict) -> None:
+    default["rules"] = {
+        "one": {"rule": "bh", "max_k": 4, "alpha": 0.3, "weighting": ["model", "sum_to_one"]},
+        "mixed": {"rule": "mixed_topk", "match": ["one", "off"]},
+        "off": {"rule": "top_p", "p": 0.3, "max_k": 4, "enabled": False},
+    }
+    matched = config.configurations(config.resolve(default, schema, ROOT))[2:]
+    assert [one.name for one in matched] == [
+        "mixed_topk_as_4experts_bh_a030",
+        "mixed_topk_as_4experts_bh_a030_sum_to_one",
+    ]
+    assert [one.settings for one in matched] == [
+        {"matched": "4experts_bh_a030", "weighting": "model"},
+        {"matched": "4experts_bh_a030_sum_to_one", "weighting": "sum_to_one"},
+    ]
+    assert matched[1].label == "mixed top-k as BH α 0.30, max 4, sum_to_one"
+    assert matched[1].told["matched"] == "4experts_bh_a030_sum_to_one"
+
+
+@pytest.mark.parametrize("named", ["nothing", "mixed"])
+def test_a_set_cannot_be_matched_with_one_that_has_no_settings(
+    default: dict, schema: dict, named: str
+) -> None:
+    default["rules"]["mixed"] = {"rule": "mixed_topk", "match": [named]}
+    with pytest.raises(InputError, match=rf"rules.mixed.match: '{named}' is no set .* baselines, bh"):
+        config.resolve(default, schema, ROOT)

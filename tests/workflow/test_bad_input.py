@@ -42,10 +42,17 @@ ROOT = Path(__file__).parents[2]
 PREFIX = "switchyard: error: "
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
-TOPK = {"config": "2experts_topk_baseline", "rule": "topk", "k": 2, "weighting": "model"}
+TOPK = {
+    "config": "2experts_topk_baseline",
+    "rule": "topk",
+    "home": "switchyard.routing.topk:TopK",
+    "k": 2,
+    "weighting": "model",
+}
 BH = {
     "config": "4experts_bh_a050",
     "rule": "bh",
+    "home": "switchyard.routing.bh:BenjaminiHochberg",
     "max_k": 4,
     "min_k": 1,
     "alpha": 0.5,
@@ -88,7 +95,9 @@ class Bench:
 
         def read() -> None:
             merged = config.merge(config.read(ROOT / "config.yaml"), config.read(path))
-            config.experiments(config.resolve(merged, config.read(ROOT / "config.schema.yaml"), self.folder))
+            config.configurations(
+                config.resolve(merged, config.read(ROOT / "config.schema.yaml"), self.folder)
+            )
 
         return self._ending(lambda: _in_job(self.folder / "study.log", read))
 
@@ -150,7 +159,10 @@ class Bench:
             "samples": 2,
             "max_length": max_length,
         }
-        return self._script("evaluate_experiment", inputs, names, setting=setting, run=run, **common)
+        reads = {"nulls": self.folder / "nulls.parquet"}
+        return self._script(
+            "evaluate_experiment", inputs, names, setting=setting, reads=reads, run=run, **common
+        )
 
     def collect(self, tokens: int) -> Ending:
         """Rule collect_router_logits."""
@@ -177,7 +189,7 @@ class Bench:
         write_table(text, pa.table(rows))
         null = NullDistribution(np.array([-3.0, 3.0]), np.array([0.0, 1.0]))
         write_table(self.folder / "nulls.parquet", nulls_table([{"pooled": null}] * 2))
-        return Named(model=model, dataset=text, text=text, nulls=[self.folder / "nulls.parquet"])
+        return Named(model=model, dataset=text, text=text)
 
     def _study_file(self, overlay: dict[str, Any] | str) -> Path:
         path = self.folder / "study.yaml"
@@ -354,8 +366,20 @@ KINDS = [
     ),
     Kind(
         "no rules",
-        lambda b: b.study({"rules": {"baselines": None, "bh": None}}),
+        lambda b: b.study({"rules": dict.fromkeys(config.read(ROOT / "config.yaml")["rules"])}),
         ["rules", "non-empty"],
+    ),
+    Kind(
+        "no set that is enabled",
+        lambda b: b.study(
+            {"rules": {name: {"enabled": False} for name in config.read(ROOT / "config.yaml")["rules"]}}
+        ),
+        ["rules", "no set is enabled"],
+    ),
+    Kind(
+        "matched with a set that is none",
+        lambda b: b.study({"rules": {"mixed": {"match": ["hb"]}}}),
+        ["rules.mixed.match", "'hb'", "name some of"],
     ),
     Kind(
         "min_k above max_k",
@@ -364,7 +388,7 @@ KINDS = [
     ),
     Kind(
         "two sets of one name",
-        lambda b: b.study({"rules": {"more": {"rule": "bh", "max_k": 8, "alpha": 0.3, "min_k": 0}}}),
+        lambda b: b.study({"rules": {"more": {"rule": "bh", "max_k": 8, "alpha": 0.3}}}),
         ["rules", "'8experts_bh_a030'", "own values"],
     ),
     Kind(

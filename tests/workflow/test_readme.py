@@ -57,7 +57,7 @@ def test_warehouse_query_runs(smoke: Path):
     code = re.search(r'-c "(.*?)"\n', query, re.DOTALL)[1]
     ran = subprocess.run([sys.executable, "-c", code], cwd=smoke / RESULTS, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    assert "8experts_bh_a030" in ran.stdout
+    assert "8experts_topk_baseline" in ran.stdout
 
 
 def test_results_named_in_the_table_are_made(smoke: Path):

@@ -20,7 +20,14 @@ import pytest
 
 from workflow.checkout import RESULTS, jobs, run_study
 
-CONFIGS = ("4experts_topk_baseline", "8experts_topk_baseline", "8experts_bh_a030", "8experts_bh_a050")
+TESTED = ("8experts_bh_a030", "8experts_bh_a050", "8experts_bh_budget_k3_unselected")
+CONFIGS = (
+    "4experts_topk_baseline",
+    "8experts_topk_baseline",
+    *TESTED,
+    *(f"mixed_topk_as_{name}" for name in TESTED),
+    f"random_count_as_{TESTED[2]}",
+)
 METRICS = [
     "perplexity",
     "avg_task_accuracy",
@@ -73,9 +80,12 @@ def test_logs_traces_and_scores_tell_the_same(smoke):
         scores = pq.read_table(evaluate / "scores" / f"{name}_heldout.parquet").to_pandas()
         trace = pq.read_table(evaluate / "traces" / f"{name}_heldout.parquet").to_pandas()
         tokens = summary["summary"]["total_tokens"]
-        assert summary["summary"]["total_samples"] == len(scores) == len(log["samples"]) == 24
+        assert summary["summary"]["total_samples"] == len(scores) == 24
+        assert len(log["samples"]) == (24 if name in CONFIGS[:4] else 20)  # controls spell out fewer
         assert len(trace) == log["trace"]["rows"] == tokens * summary["num_layers"]
-        assert sum(sample["num_tokens"] for sample in log["samples"]) == tokens == scores["tokens"].sum()
+        told = scores["tokens"][: len(log["samples"])]
+        assert sum(sample["num_tokens"] for sample in log["samples"]) == told.sum()
+        assert log["aggregate_stats"]["total_tokens"] == tokens == scores["tokens"].sum()
         perplexity = math.exp(scores["loss"].sum() / scores["loss_tokens"].sum())
         assert summary["metrics"]["perplexity"] == pytest.approx(perplexity, rel=1e-12)
         assert (trace["experts"].map(len) == trace["count"]).all()
@@ -94,8 +104,22 @@ def test_static_and_adaptive_rules_differ_where_they_must(smoke):
     assert results.loc["8experts_bh_a030", "avg_experts"] < results.loc["8experts_bh_a050", "avg_experts"]
 
 
-def test_results_say_the_same_in_every_format(smoke):
-    stem = smoke / RESULTS / "aggregate" / "bh_routing_results"
+def test_matched_configurations_have_their_partners_number_of_experts(smoke):
+    aggregate = smoke / RESULTS / "aggregate"
+    mean = pd.read_parquet(aggregate / "bh_routing_results.parquet").set_index("config_name")["avg_experts"]
+    told = pd.read_parquet(aggregate / "configurations.parquet")
+    matched = told.dropna(subset="matched")
+    assert list(matched["config_name"]) == list(CONFIGS[5:])
+    for row in matched.itertuples():
+        assert mean[row.config_name] == pytest.approx(mean[row.matched], abs=0.08), row.config_name
+    compared = pd.read_parquet(aggregate / "equal_compute.parquet")
+    assert list(compared["config_name"]) == list(TESTED)
+    assert (compared["loss_p_holm"] >= compared["loss_p"]).all()
+
+
+@pytest.mark.parametrize("table", ["bh_routing_results", "equal_compute"])
+def test_results_say_the_same_in_every_format(smoke, table):
+    stem = smoke / RESULTS / "aggregate" / table
     parquet = pd.read_parquet(f"{stem}.parquet")
     csv = pd.read_csv(f"{stem}.csv", float_precision="round_trip")
     rows = pd.DataFrame(json.loads(Path(f"{stem}.json").read_text()))
@@ -184,13 +208,13 @@ def test_a_changed_line_of_the_bh_rule_leaves_top_k_alone(smoke):
         smoke / "lib" / "switchyard" / "routing" / "bh.py", "\n\n@dataclass", "\nREMARK = 1\n\n@dataclass"
     ):
         due = jobs(smoke)
-    assert due["evaluate_experiment"] == 2
+    assert due["evaluate_experiment"] == len(CONFIGS) - 2  # BH and what is matched with it
     assert "collect_router_logits" not in due and "fit_nulls" not in due and "prepare_dataset" not in due
 
 
 def test_a_changed_line_of_the_evaluation_reaches_all_experiments(smoke):
     with edited(smoke / "lib/switchyard/evaluation/scores.py", "\ndef ", "\nREMARK = 1\n\n\ndef "):
-        assert jobs(smoke)["evaluate_experiment"] == 4
+        assert jobs(smoke)["evaluate_experiment"] == len(CONFIGS)
 
 
 def test_one_more_alpha_runs_its_experiments_and_what_aggregates(smoke, tmp_path):
@@ -198,16 +222,58 @@ def test_one_more_alpha_runs_its_experiments_and_what_aggregates(smoke, tmp_path
     more.write_text("rules: {bh: {alpha: [0.30, 0.50, 0.70]}}\n")
     due = jobs(smoke, str(more))
     aggregating = (
-        "measure_speed build_warehouse write_summaries write_tables draw_figures write_pages write_report"
+        "measure_speed build_warehouse write_summaries write_tables compare_at_equal_compute draw_figures "
+        "write_pages write_report"
     )
-    assert due == {"evaluate_experiment": 1} | dict.fromkeys(aggregating.split(), 1)
+    assert due == {"evaluate_experiment": 2} | dict.fromkeys(aggregating.split(), 1)
+
+
+def test_a_new_rule_is_a_module_a_line_and_an_entry_and_moves_no_other(smoke, tmp_path):
+    """The rule is the one that docs/routing-rules.md shows, in the places that it names."""
+    shown = re.search(r"```python\n(.*?)```", (smoke / "docs/routing-rules.md").read_text(), re.DOTALL)[1]
+    imports = (
+        "from dataclasses import dataclass, field\nfrom typing import ClassVar\n\nfrom torch import Tensor\n\n"
+        "from switchyard.routing.adaptive import AdaptiveRule\n\n\n"
+    )
+    line = '    "loud": Entry("switchyard.routing.loud:Loud", "{max_k}experts_loud_{threshold}", "loud {threshold}"),\n'
+    entry = """
+      - required: [max_k, threshold]
+        properties:
+          rule: { const: loud, description: "every expert whose logit is above a threshold" }
+          max_k: { $ref: "#/$defs/counts", description: "most experts per token" }
+          min_k: { $ref: "#/$defs/floor" }
+          threshold: { type: number, description: "of the logit" }
+"""
+    study = tmp_path / "loud.yaml"
+    study.write_text("rules: {loud: {rule: loud, max_k: 8, threshold: 0.5}}\n")
+    module = smoke / "lib/switchyard/routing/loud.py"
+    module.write_text(imports + shown)
+    head = "    oneOf:\n      - required: [k]"
+    try:
+        with (
+            edited(smoke / "lib/switchyard/routing/registry.py", "RULES = {\n", "RULES = {\n" + line),
+            edited(smoke / "config.schema.yaml", head, head.replace("\n", entry, 1)),
+        ):
+            due = jobs(smoke, str(study))
+            code = (
+                "from switchyard.study import build_rule; "
+                "rule = build_rule({'config': 'c', 'home': 'switchyard.routing.loud:Loud', 'max_k': 8, 'min_k': 1, "
+                "'threshold': 0.5, 'weighting': 'model'}, {}); print(rule.limits)"
+            )
+            made = subprocess.run(
+                [sys.executable, "-c", code], cwd=smoke / "lib", capture_output=True, text=True
+            )
+    finally:
+        module.unlink()
+    assert due["evaluate_experiment"] == 1
+    assert made.stdout == "(1, 8)\n", made.stderr
 
 
 def test_a_changed_dataset_leaves_models_and_nulls_alone(smoke, tmp_path):
     other = tmp_path / "other.yaml"
     other.write_text("datasets: {heldout: {samples: 20}}\n")
     due = jobs(smoke, str(other))
-    assert due["evaluate_experiment"] == 4
+    assert due["evaluate_experiment"] == len(CONFIGS)
     assert not {"harvest_corpus", "train_pocket_model", "fit_nulls"} & due.keys()
 
 
@@ -223,7 +289,7 @@ def test_the_same_study_from_scratch_is_the_same(smoke, tmp_path):
     again = shutil.copytree(
         smoke, tmp_path / "again", ignore=shutil.ignore_patterns("evaluate", "aggregate", ".snakemake")
     )
-    ran = run_study(again, "--", "--until", "evaluate_experiment")
+    ran = run_study(again, "--", "evaluate_all")
     assert ran.returncode == 0, ran.stderr[-3000:]
     files = [
         path.relative_to(smoke)
@@ -231,6 +297,6 @@ def test_the_same_study_from_scratch_is_the_same(smoke, tmp_path):
         if path.is_file()
     ]
     compared = [name for name in files if name.suffix == ".parquet" or name.stem.endswith("internal_routing")]
-    assert len(compared) == 4 * 5
+    assert len(compared) == len(CONFIGS) * 5
     for name in compared:
         assert (smoke / name).read_bytes() == (again / name).read_bytes(), name

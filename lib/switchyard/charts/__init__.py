@@ -8,9 +8,12 @@ from typing import Any
 _PLACES = {
     "PANELS": "switchyard.charts.panels",
     "Tables": "switchyard.charts.tables",
+    "WHOLE": "switchyard.charts.whole",
+    "frontier": "switchyard.charts.frontier",
     "nine_panel": "switchyard.charts.figure",
     "null_histograms": "switchyard.charts.nulls",
     "paired_differences": "switchyard.charts.differences",
+    "verdicts": "switchyard.charts.verdicts",
 }
 
 __all__ = sorted(_PLACES)

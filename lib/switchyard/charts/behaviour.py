@@ -6,28 +6,41 @@ import altair as alt
 import pandas as pd
 
 from switchyard.charts import axes, style
-from switchyard.charts.by_alpha import HEIGHT, empty, over_datasets, titled, view_width
+from switchyard.charts.by_alpha import HEIGHT, WIDTH, empty, noted, over_datasets, titled, view_width
+from switchyard.charts.grid import Grid, grid
 from switchyard.charts.tables import Tables
 
 PARTS = {"floor": "#D0D0D0", "between": "#8C8C8C", "ceiling": "#333333"}
-"""Greys, because every hue already stands for a max_k."""
+"""Greys, because every hue already stands for a max_k or a null."""
+
+
+FEW = 6
+"""Most families that get a view of their own."""
 
 
 def floor_and_ceiling(tables: Tables) -> alt.HConcatChart:
-    """Shares of (layer, token) with min_k, with max_k and with a number between; adaptive rules only."""
+    """Shares of (layer, token) with min_k, with max_k and with a number between; the grid's rules only."""
+    study = grid(tables)
     frame = _shares(tables)
-    caps = sorted(frame["k_or_max_k"].unique())
-    width = view_width(len(caps), gap=22) - 90 // max(len(caps), 1)
-    views = [
-        _bars(frame[frame["k_or_max_k"] == cap], first=place == 0).properties(
-            width=width, height=HEIGHT, title=style.small_title(f"max_k {cap}")
-        )
-        for place, cap in enumerate(caps)
-    ]
+    if len(study.families) > FEW:
+        width = WIDTH - 70
+        views = [
+            _bars(frame, study, across="family", within="setting").properties(width=width, height=HEIGHT)
+        ]
+        order = f"; bars: {study.short} {study.settings[0]} to {study.settings[-1]}"
+    else:
+        width = view_width(len(study.families), gap=22) - 90 // max(len(study.families), 1)
+        views = [
+            _bars(frame[frame["family"] == family], study, across="setting", first=place == 0).properties(
+                width=width, height=HEIGHT, title=style.small_title(f"{study.dimension} {family}")
+            )
+            for place, family in enumerate(study.families)
+        ]
+        order = ""
     return titled(
         views or [empty("no adaptive rule in this study")],
         "6. Floor, between, ceiling",
-        "mean of the datasets; a token on the floor is no decision; static rules: all ceiling",
+        noted(tables, f"floor: no decision was made; mean of the datasets{order}"),
     )
 
 
@@ -36,20 +49,32 @@ def _shares(tables: Tables) -> pd.DataFrame:
     ceiling = over_datasets(tables, "ceiling_hit_rate").set_index("config_name")["ceiling_hit_rate"]
     wide = pd.DataFrame({"floor": floor, "between": 1 - floor - ceiling, "ceiling": ceiling}).clip(lower=0)
     long = wide.reset_index().melt("config_name", var_name="part", value_name="share")
-    frame = style.styled(
-        tables, long.assign(order=long["part"].map(list(PARTS).index)), "part", "share", "order"
-    )
-    return frame[~frame["static"]]
+    long = long.assign(order=long["part"].map(list(PARTS).index))
+    columns = ["config_name", "label", "part", "share", "order"]
+    return grid(tables).rows(style.styled(tables, long, "part", "share", "order")[columns])
 
 
-def _bars(frame: pd.DataFrame, *, first: bool) -> alt.Chart:
+def _bars(
+    frame: pd.DataFrame, study: Grid, *, across: str, within: str | None = None, first: bool = True
+) -> alt.Chart:
+    """Stacked bars, one per configuration: `across` names the column on the axis, `within` that inside its places."""
     axis = alt.Axis(title="share of (layer, token)", format=".0%", tickCount=5, labelFlush=True)
     legend = alt.Legend(title="experts", orient="right", symbolType="square", values=list(PARTS)[::-1])
+    titles = {"setting": study.short, "family": study.dimension}
+    orders = {"setting": study.settings, "family": study.families}
+    angle = -90 if across == "setting" else -30
+    x = alt.X(
+        f"{across}:N",
+        sort=orders[across],
+        axis=alt.Axis(title=titles[across], labelAngle=angle, labelOverlap=False, grid=False),
+        scale=alt.Scale(paddingInner=0.3 if within else 0.1),
+    )
+    inner = {"xOffset": alt.XOffset(f"{within}:N", sort=orders[within])} if within else {}
     return (
         alt.Chart(frame)
         .mark_bar()
         .encode(
-            x=alt.X("setting:N", axis=alt.Axis(title="α", labelAngle=-90, labelOverlap=False, grid=False)),
+            x=x,
             y=alt.Y(
                 "share:Q",
                 stack=True,
@@ -61,29 +86,50 @@ def _bars(frame: pd.DataFrame, *, first: bool) -> alt.Chart:
             ),
             order="order:Q",
             tooltip=style.tooltips(("part", "number of experts", ""), ("share", "share", ".1%")),
+            **inner,
         )
     )
 
 
 def layers(tables: Tables) -> alt.HConcatChart:
-    """Mean experts per token in every layer, mean of the datasets; one view per max_k, one line per alpha."""
+    """Mean experts per token in every layer, mean of the datasets; one view per family, one line per setting.
+
+    A study with many families has one view per setting and one line per family, a study without adaptive rules one
+    view of its static ones.
+    """
+    study = grid(tables)
     means = tables.layers.groupby(["config_name", "layer"], sort=False)["mean_count"].mean().reset_index()
-    frame = style.styled(tables, means, "layer", "mean_count")
-    caps = sorted(frame["k_or_max_k"].unique())
-    highest = int(max(caps))
+    parts = _view_parts(tables, study)
+    drawn = means[means["config_name"].isin({name for names in parts.values() for name in names})]
+    frame = style.styled(tables, drawn, "layer", "mean_count")
+    highest = int(max(frame["mean_count"].max(), 1))
     scale = axes.experts_scale(frame["mean_count"], highest=highest)
-    width = view_width(len(caps), gap=22)
+    width = view_width(len(parts), gap=22)
     views = [
-        _lines(frame[frame["k_or_max_k"] == cap], scale, highest, first=place == 0).properties(
-            width=width, height=HEIGHT, title=style.small_title(f"k or max_k {cap}")
+        _lines(frame[frame["config_name"].isin(names)], scale, highest, first=place == 0).properties(
+            width=width, height=HEIGHT, title=style.small_title(title)
         )
-        for place, cap in enumerate(caps)
+        for place, (title, names) in enumerate(parts.items())
     ]
-    return titled(
-        views,
-        "8. Layer by layer",
-        "mean experts per token and layer (log), mean of the datasets; squares: static",
-    )
+    words = "mean experts (log), mean of the datasets; squares: static"
+    return titled(views, "8. Layer by layer", noted(tables, words))
+
+
+def _view_parts(tables: Tables, study: Grid) -> dict[str, list[str]]:
+    """Heading of each view and the configurations in it: those of a family or setting, and a static one."""
+    looks = style.configurations(tables)
+    static = looks[looks["static"]]
+    if not study.families:
+        return {"static top-k": list(static["config_name"])}
+    column = "family" if len(study.families) <= FEW else "setting"
+    name = study.dimension if column == "family" else study.short
+    parts = {}
+    for value in study.families if column == "family" else study.settings:
+        rows = study.configs[study.configs[column] == value]
+        mates = static.loc[static["k_or_max_k"].isin(rows["k_or_max_k"]), "config_name"]
+        beside = list(mates) if study.dimension == "max_k" and column == "family" else [tables.trained]
+        parts[f"{name} {value}"] = [*rows["config_name"], *beside]
+    return parts
 
 
 def _lines(frame: pd.DataFrame, scale: alt.Scale, highest: int, *, first: bool) -> alt.LayerChart:

@@ -10,12 +10,17 @@ from switchyard.charts.tables import Tables
 
 
 def paired_differences(tables: Tables) -> alt.TopLevelMixin:
-    """Mean difference of loss per token with its 95 % interval, one row per configuration, one view per dataset."""
-    rows = tables.differences[tables.differences["config_name"] != tables.trained]
+    """Mean difference of loss per token with its 95 % interval, one row per configuration, one view per dataset.
+
+    Partners (mixed and random) are left out: the frontier is where they are compared.
+    """
+    looks = style.configurations(tables)
+    drawn = looks.loc[~looks["control"] & (looks["config_name"] != tables.trained), "config_name"]
+    rows = tables.differences[tables.differences["config_name"].isin(drawn)]
     frame = style.styled(
         tables, rows, "dataset", "loss_difference", "loss_difference_low", "loss_difference_high"
     )
-    order = list(style.configurations(tables)["label"])
+    order = list(looks["label"])
     views = [
         _view(frame[frame["dataset"] == dataset], order, first=place == 0).properties(
             width=230, title=style.small_title(style.dataset_title(dataset))
@@ -35,7 +40,7 @@ def _view(frame: pd.DataFrame, order: list[str], *, first: bool) -> alt.LayerCha
     scale = alt.Scale(domain=[low - margin, high + margin], nice=False)
     axis = alt.Axis(title="difference of loss (nats per token)", format="+.2~g", tickCount=5)
     shown = [label for label in order if label in set(frame["label"])]
-    y = alt.Y("label:N", sort=shown, axis=alt.Axis(title=None, labels=first, ticks=False, labelLimit=220))
+    y = alt.Y("label:N", sort=shown, axis=alt.Axis(title=None, labels=first, ticks=False, labelLimit=340))
     base = alt.Chart(frame)
     zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(strokeDash=[5, 3], color=style.QUIET)
     bars = base.mark_rule(strokeWidth=1.8).encode(

@@ -24,17 +24,18 @@ def nine_panel(tables: Tables) -> alt.VConcatChart:
 
 
 def _title(tables: Tables) -> str:
-    static = int(tables.configs["static"].sum())
+    looks = style.configurations(tables)
+    static, controls = int(looks["static"].sum()), int(looks["control"].sum())
     return (
-        f"Expert routing: {static} static and {len(tables.configs) - static} adaptive rules "
+        f"Expert routing: {static} static and {len(looks) - static - controls} adaptive rules "
         f"on {len(tables.datasets)} dataset{'s' if len(tables.datasets) > 1 else ''}"
     )
 
 
 def _subtitle(tables: Tables) -> list[str]:
     return [
-        "Hollow squares are static top-k, filled circles Benjamini-Hochberg; hue says the largest number of experts "
-        "a token may get, lightness says α.",
+        "Hollow squares are static top-k, filled marks adaptive rules: shape says the rule, hue its largest number of "
+        "experts or its null, lightness its dial; see the key.",
         f"Every comparison is with top-{tables.trained_top_k}, the number of experts the model was trained with "
         "(dashed lines).",
     ]

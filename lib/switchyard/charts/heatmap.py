@@ -1,4 +1,4 @@
-"""Panel of BH's two dials: what alpha and max_k do to perplexity, against the trained top-k."""
+"""Panel of the grid's two dials: what alpha and max_k do to perplexity, against the trained top-k."""
 
 from __future__ import annotations
 
@@ -6,59 +6,70 @@ import altair as alt
 import pandas as pd
 
 from switchyard.charts import style
-from switchyard.charts.by_alpha import HEIGHT, empty, titled, view_width
+from switchyard.charts.by_alpha import HEIGHT, empty, noted, titled, view_width
+from switchyard.charts.grid import Grid, grid
 from switchyard.charts.tables import Tables
 
-BETTER, EQUAL, WORSE = "#0072B2", "#f7f7f7", "#D55E00"
+NAME_WIDTH = 6
+"""Pixels of a letter of a family's name beyond those of a number."""
 
 
 def change_from_trained(tables: Tables) -> pd.DataFrame:
-    """Every adaptive experiment with `change`: perplexity / that of the trained top-k on the dataset - 1."""
+    """Every experiment of the grid with `change`: perplexity / that of the trained top-k on the dataset - 1."""
     results = tables.results
     trained = results[results["config_name"] == tables.trained].set_index("dataset")["perplexity"]
     changes = results.assign(change=results["perplexity"] / results["dataset"].map(trained) - 1)
-    frame = style.styled(tables, changes, "dataset", "perplexity", "change")
-    return frame[~frame["static"]]
+    columns = ["config_name", "label", "dataset", "perplexity", "change"]
+    frame = style.styled(tables, changes, "dataset", "perplexity", "change")[columns]
+    return grid(tables).rows(frame)
 
 
 def heatmap(tables: Tables) -> alt.HConcatChart:
-    """Change of perplexity for alpha (across) and max_k (down), one view per dataset, one colour scale for all."""
+    """Change of perplexity for the dial (across) and the family (down), a view per dataset, one colour scale."""
+    study = grid(tables)
     frame = change_from_trained(tables)
-    reach = max(float(frame["change"].abs().max()), 0.01) if len(frame) else 0.01
+    frame = frame.assign(percent=100 * frame["change"])
+    reach = max(float(frame["percent"].abs().max()), 1.0) if len(frame) else 1.0
     colour = alt.Color(
-        "change:Q", scale=alt.Scale(domain=[-reach, 0, reach], range=[BETTER, EQUAL, WORSE]), legend=None
+        "percent:Q",
+        scale=alt.Scale(domain=[-reach, 0, reach], range=[style.BETTER, style.EQUAL, style.WORSE]),
+        legend=None,
     )
-    width = view_width(len(tables.datasets), gap=22)
+    names = NAME_WIDTH * max(max(map(len, study.families), default=0) - 3, 0)
+    width = view_width(len(tables.datasets), gap=22) - names // max(len(tables.datasets), 1)
     views = [
-        _view(tables, frame[frame["dataset"] == dataset], colour, reach, first=place == 0).properties(
+        _view(study, frame[frame["dataset"] == dataset], colour, reach, first=place == 0).properties(
             width=width, height=HEIGHT, title=style.small_title(style.dataset_title(dataset))
         )
         for place, dataset in enumerate(tables.datasets)
     ]
+    words = f"change of perplexity in % from trained top-{tables.trained_top_k}; orange is worse"
     return titled(
         views if len(frame) else [empty("no adaptive rule in this study")],
-        "4. α and max_k",
-        f"change of perplexity against trained top-{tables.trained_top_k}; orange is worse, blue is better",
+        f"4. {study.short or 'α'} and {study.dimension}",
+        noted(tables, words),
     )
 
 
 def _view(
-    tables: Tables, frame: pd.DataFrame, colour: alt.Color, reach: float, *, first: bool
+    study: Grid, frame: pd.DataFrame, colour: alt.Color, reach: float, *, first: bool
 ) -> alt.LayerChart:
-    alphas = [setting for setting in style.settings(tables) if setting != style.STATIC_SETTING]
-    axis = alt.Axis(title="max_k") if first else alt.Axis(title=None, labels=False, ticks=False)
+    title = study.dimension if max(map(len, study.families), default=0) < 5 else None
+    axis = alt.Axis(title=title) if first else alt.Axis(title=None, labels=False, ticks=False)
     base = alt.Chart(frame).encode(
         x=alt.X(
-            "setting:N", sort=alphas, axis=alt.Axis(title="α", labelAngle=0, labelOverlap=False, grid=False)
+            "setting:N",
+            sort=study.settings,
+            axis=alt.Axis(title=study.short, labelAngle=0, labelOverlap=False, grid=False),
         ),
-        y=alt.Y("family:N", sort=style.families(tables), axis=axis),
+        y=alt.Y("family:N", sort=study.families, axis=axis),
         tooltip=style.tooltips(
             ("change", "change of perplexity", "+.1%"), ("perplexity", "perplexity", ",.4~r")
         ),
     )
-    dark = f"abs(datum.change) > {0.62 * reach!r}"
+    dark = f"datum.percent < {-0.7 * reach!r}"
     words = base.mark_text(fontSize=10).encode(
-        text=alt.Text("change:Q", format="+.0%" if reach >= 0.1 else "+.1%"),
+        text=alt.Text("percent:Q", format="+.0f" if reach >= 10 else "+.1f"),
         color=alt.condition(dark, alt.value("white"), alt.value(style.INK)),
     )
     return alt.layer(base.mark_rect(stroke="white").encode(color=colour), words)

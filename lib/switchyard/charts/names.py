@@ -1,4 +1,4 @@
-"""The panels' names, for those who need no chart to know them."""
+"""The figures' names, for those who need no chart to know them."""
 
 FIGURES = (
     "perplexity",
@@ -12,3 +12,6 @@ FIGURES = (
     "speed",
 )
 """Panels of the nine-panel figure, in its order; `panels.BARE` draws them."""
+
+STANDALONE = ("nine_panel", "frontier", "verdicts", "paired_differences")
+"""Whole figures, in the order of the report; `whole.WHOLE` draws them."""

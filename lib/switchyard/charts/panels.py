@@ -27,12 +27,18 @@ BARE: dict[str, Panel] = {
 
 KEYLESS = {"heatmap", "floor_ceiling"}
 """Panels that show no configuration's own mark."""
+WHOLE_KEY = {"pareto", "speed"}
+"""Panels that show every rule; the others show static rules and the grid."""
 
 
 def _alone(name: str) -> Panel:
     def draw(tables: Tables) -> alt.TopLevelMixin:
         panel = BARE[name](tables)
-        return style.dress(panel) if name in KEYLESS else with_key(panel, tables)
+        if name in KEYLESS:
+            return style.dress(panel)
+        looks = style.configurations(tables)
+        drawn = looks[~looks["control"]] if name in WHOLE_KEY else by_alpha.shown(tables, looks)
+        return with_key(panel, tables, drawn)
 
     draw.__name__ = name
     draw.__doc__ = BARE[name].__doc__

@@ -1,12 +1,24 @@
 """One style for every figure: the same configuration has the same colour and shape wherever it is drawn.
 
-Hue says the largest number of experts a token may get (k or max_k), lightness says alpha, shape says static
-(hollow square) or adaptive (filled circle). Hues are those of Okabe and Ito (2008), chosen to be told apart
-with colour-blind eyes; every chart repeats the information by position, so that none rests on colour alone.
+| what | drawn as |
+|---|---|
+| static top-k | hollow square in ink, a thin line of ink through all k |
+| an adaptive rule | filled mark; the shape says the rule (BH a circle, BH at a given mean a diamond, others `MARKS`) |
+| its largest number of experts | hue, where the null is the default one |
+| another null than the default | a hue of its own |
+| its dial (alpha, gamma, p, target) | lightness: the largest is darkest |
+| another weighting or floor than the default | another shape, one that no rule of the study has |
+| a control (mixed static, random count) | small grey mark |
+
+In the default study hue is max_k; in a study of nulls, where every rule has the same max_k, hue is the null, with no
+further switch. The first six hues are those of Okabe and Ito (2008), and all nine stay apart under protanopia and
+deuteranopia (tested); every chart repeats the information by position, so that none rests on colour alone.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+from itertools import cycle
 from typing import Any
 
 import altair as alt
@@ -14,11 +26,45 @@ import pandas as pd
 
 from switchyard.charts.tables import Tables
 
-HUES = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#56B4E9")
+HUES = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#882255",
+    "#332288",
+    "#7A4B1E",
+)
 INK = "#222222"
 QUIET = "#767676"
-PALEST = 0.72
-"""Share of white in the colour of the smallest alpha; the largest alpha has none."""
+GREY = "#8a8a8a"
+BETTER, EQUAL, WORSE = "#0072B2", "#f7f7f7", "#D55E00"
+"""Ends and middle of every diverging colour scale."""
+PALEST = 0.66
+"""Share of white in the colour of the smallest value of a rule's dial; the largest has none."""
+
+MARKS = {
+    "topk": "square",
+    "bh": "circle",
+    "bh_budget": "diamond",
+    "by": "triangle-up",
+    "higher_criticism": "triangle-down",
+    "conformal": "triangle-right",
+    "local_fdr": "triangle-left",
+    "top_p": "cross",
+}
+"""Shape of each rule; a rule that is not here, and a rule's further variants, get a shape left over."""
+SIZES = {"square": 46, "diamond": 72, "cross": 66}
+"""Area in pixels of the shapes that would look larger or smaller than a circle of 55."""
+CONTROLS = {
+    "mixed_topk": "M-1,-0.25L1,-0.25L1,0.25L-1,0.25Z",
+    "random_count": "M-1,-0.7L-0.7,-1L0,-0.3L0.7,-1L1,-0.7L0.3,0L1,0.7L0.7,1L0,0.3L-0.7,1L-1,0.7L-0.3,0Z",
+}
+"""Shapes (SVG paths) of the rules that only answer what if: a dash and a slanted cross."""
+DEFAULTS = {"null_name": "pooled", "weighting": "model", "min_k": 1}
+"""What needs no mention in a name, as in config.schema.yaml; where a study lacks it, the study's first stands in."""
 
 PICK = "pick"
 """Name of the selection that the key makes and every mark of a configuration listens to."""
@@ -52,45 +98,123 @@ CONFIG = {
     "legend": SMALL,
 }
 
-STATIC_SETTING = "top-k"
+LOOKS = ["config_name", "label", "colour", "edge", "shape", "size"]
 
 
 def styled(tables: Tables, frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """The `columns` of `frame` (a table with `config_name`) with each configuration's label, colour, shape, places.
+    """The `columns` of `frame` (a table with `config_name`) with each configuration's label, colour, shape and size.
 
-    Only what a chart draws goes into it, since the data are copied into every figure.
+    A column that `frame` lacks is one of `configurations`. Only what a chart draws goes into it, since the data are
+    copied into every figure.
     """
-    looks = configurations(tables).drop(columns=["routing_type", "alpha"])
-    return frame[["config_name", *columns]].merge(looks, on="config_name", validate="many_to_one")
+    own = [column for column in columns if column in frame]
+    looks = configurations(tables)[LOOKS + [column for column in columns if column not in frame]]
+    return frame[["config_name", *own]].merge(looks, on="config_name", validate="many_to_one")
 
 
+@lru_cache(maxsize=4)
 def configurations(tables: Tables) -> pd.DataFrame:
-    """One row per configuration: label, colour, edge (hue of its family), shape, setting (place on an alpha axis)."""
-    configs = tables.configs.copy()
-    hues = _hues(configs)
-    shades = _shades(configs)
-    configs["setting"] = [
-        STATIC_SETTING if row.static else f"{row.alpha:.2f}" for row in configs.itertuples()
-    ]
-    configs["family"] = [f"{row.k_or_max_k}" for row in configs.itertuples()]
-    configs["edge"] = [hues[row.k_or_max_k] for row in configs.itertuples()]
-    configs["colour"] = [
-        "#ffffff" if row.static else tint(hues[row.k_or_max_k], shades[row.alpha])
-        for row in configs.itertuples()
-    ]
-    configs["shape"] = ["square" if row.static else "circle" for row in configs.itertuples()]
-    configs["size"] = [70 if row.static else 55 for row in configs.itertuples()]
-    return configs
+    """One row per configuration, static ones by k, then the others in study order, with its looks.
+
+    `rule` and `setting` are the parts of its label before and after the dial's value (`BH α`, `0.30`), `kind` is the
+    shape's meaning (rule and variant), `control` tells mixed and random ones, and LOOKS are what marks are drawn with.
+    """
+    place = {name: place for place, name in enumerate(tables.configurations["config_name"])}
+    configs = tables.configs.assign(place=tables.configs["config_name"].map(place))
+    configs = configs.sort_values(["static", "place"], ascending=[False, True])
+    order = configs["k_or_max_k"].where(configs["static"], float("inf"))
+    configs = configs.loc[order.sort_values(kind="stable").index].reset_index(drop=True)
+    heads = configs["label"].str.split(",").str[0].str.rsplit(n=1)
+    configs["rule"] = heads.str[0]
+    configs["setting"] = heads.str[-1].where(~configs["static"], configs["k_or_max_k"].astype(str))
+    configs["control"] = configs["routing_type"].isin(CONTROLS)
+    return configs.assign(**_looks(configs))
 
 
-def settings(tables: Tables) -> list[str]:
-    """Places on an alpha axis, in order: `top-k`, then each alpha."""
-    return list(dict.fromkeys(configurations(tables)["setting"]))
+def default(values: pd.Series, column: str) -> Any:
+    """The value of `column` that needs no mention: the project's default where the study has it, else its first."""
+    present = values.dropna()
+    return DEFAULTS[column] if DEFAULTS[column] in set(present) else next(iter(present), None)
 
 
-def families(tables: Tables) -> list[str]:
-    """k or max_k of the study, ascending, as text."""
-    return [str(k) for k in sorted(tables.configs["k_or_max_k"].unique())]
+def _looks(configs: pd.DataFrame) -> dict[str, list]:
+    adaptive = configs[~configs["static"] & ~configs["control"]]
+    hues, shapes, shades = _hues(adaptive), _shapes(configs, adaptive), _shades(adaptive)
+    looks: dict[str, list] = {name: [] for name in ("kind", "colour", "edge", "shape", "size")}
+    usual = default(adaptive["null_name"], "null_name")
+    for row in configs.itertuples():
+        kind = _kind(row, adaptive)
+        if row.static:
+            look = (kind, "#ffffff", INK, MARKS["topk"], SIZES["square"])
+        elif row.control:
+            look = (kind, GREY, GREY, CONTROLS[row.routing_type], 26)
+        else:
+            edge = hues[_hue_key(row, usual)]
+            look = (
+                kind,
+                tint(edge, shades[row.routing_type, row.setting]),
+                edge,
+                shapes[kind],
+                SIZES.get(shapes[kind], 55),
+            )
+        for name, value in zip(looks, look, strict=True):
+            looks[name].append(value)
+    return looks
+
+
+def _hue_key(row: Any, usual: str | None) -> int | str:
+    """What hue stands for: the largest number of experts under the usual null, any other null itself."""
+    return row.k_or_max_k if pd.isna(row.null_name) or row.null_name == usual else row.null_name
+
+
+def _hues(adaptive: pd.DataFrame) -> dict[int | str, str]:
+    usual = default(adaptive["null_name"], "null_name")
+    keys = list(dict.fromkeys(_hue_key(row, usual) for row in adaptive.itertuples()))
+    caps = sorted(key for key in keys if not isinstance(key, str))
+    return dict(zip(caps + [key for key in keys if isinstance(key, str)], cycle(HUES), strict=False))
+
+
+def _kind(row: Any, adaptive: pd.DataFrame) -> str:
+    """Rule, and weighting and floor where they are not the usual ones."""
+    if row.static or row.control:
+        return row.routing_type
+    mates = adaptive[adaptive["routing_type"] == row.routing_type]
+    parts = [row.rule]
+    if not pd.isna(row.weighting) and row.weighting != default(mates["weighting"], "weighting"):
+        parts.append(row.weighting)
+    if not pd.isna(row.min_k) and row.min_k != default(mates["min_k"], "min_k"):
+        parts.append(f"min {row.min_k:g}")
+    return ", ".join(parts)
+
+
+def _shapes(configs: pd.DataFrame, adaptive: pd.DataFrame) -> dict[str, str]:
+    kinds = {_kind(row, adaptive): row for row in adaptive.itertuples()}
+    own = {
+        kind: MARKS[row.routing_type]
+        for kind, row in kinds.items()
+        if kind == row.rule and row.routing_type in MARKS
+    }
+    spare = [shape for shape in MARKS.values() if shape not in {*own.values(), MARKS["topk"]}]
+    others = [kind for kind in kinds if kind not in own]
+    return own | dict(zip(others, cycle(spare or ["circle"]), strict=False))
+
+
+def _shades(adaptive: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """Share of white for each rule's settings: the largest value of the dial has none."""
+    shades = {}
+    for rule, rows in adaptive.groupby("routing_type", sort=False):
+        settings = sorted_settings(rows["setting"])
+        steps = max(len(settings) - 1, 1)
+        for place, setting in enumerate(settings):
+            shades[rule, setting] = PALEST * (1 - place / steps) if len(settings) > 1 else 0.0
+    return shades
+
+
+def sorted_settings(settings: pd.Series) -> list[str]:
+    """Values of a dial as they are printed, in rising order; in the order given where one is no number."""
+    values = list(dict.fromkeys(settings))
+    numbers = pd.to_numeric(pd.Series(values, dtype=str), errors="coerce")
+    return values if numbers.isna().any() else sorted(values, key=float)
 
 
 def tint(colour: str, white: float) -> str:
@@ -133,19 +257,6 @@ def points(chart: alt.Chart, **encoding: Any) -> alt.Chart:
     )
 
 
-def faded(least: float, full: float = 1.0) -> alt.Opacity:
+def faded(least: float, full: float = 1.0) -> alt.OpacityValue:
     """Opacity `full` for the configuration picked in the key (for all while none is), `least` for the rest."""
-    return alt.condition(f"{PICK}", alt.value(full), alt.value(least))
-
-
-def _hues(configs: pd.DataFrame) -> dict[int, str]:
-    caps = sorted(configs["k_or_max_k"].unique())
-    return {cap: HUES[place % len(HUES)] for place, cap in enumerate(caps)}
-
-
-def _shades(configs: pd.DataFrame) -> dict[float, float]:
-    alphas = sorted(configs.loc[~configs["static"], "alpha"].dropna().unique())
-    steps = max(len(alphas) - 1, 1)
-    return {
-        alpha: PALEST * (1 - place / steps) if len(alphas) > 1 else 0.0 for place, alpha in enumerate(alphas)
-    }
+    return alt.OpacityValue(least, condition={"param": PICK, "value": full})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -21,6 +20,8 @@ FILES = {
     "usage": "expert_usage",
     "counts": "count_distribution",
     "differences": "paired_differences",
+    "configurations": "configurations",
+    "equal_compute": "equal_compute",
 }
 COLUMNS = {
     "results": ["config_name", "routing_type", "k_or_max_k", "alpha", "dataset", "perplexity", "avg_experts"],
@@ -36,6 +37,39 @@ COLUMNS = {
         "loss_difference_low",
         "loss_difference_high",
     ],
+    "configurations": [
+        "config_name",
+        "set_name",
+        "routing_type",
+        "label",
+        "k_or_max_k",
+        "min_k",
+        "alpha",
+        "target_k",
+        "null_name",
+        "weighting",
+        "matched",
+    ],
+    "equal_compute": [
+        "config_name",
+        "dataset",
+        "against",
+        "samples",
+        "avg_experts",
+        "against_avg_experts",
+        "loss_difference",
+        "loss_difference_low",
+        "loss_difference_high",
+        "loss_p",
+        "loss_p_holm",
+        "loss_verdict",
+        "accuracy_difference",
+        "only_this_correct",
+        "only_against_correct",
+        "mcnemar_p",
+        "accuracy_p_holm",
+        "accuracy_verdict",
+    ],
 }
 
 
@@ -49,6 +83,8 @@ class Tables:
     usage: pd.DataFrame
     counts: pd.DataFrame
     differences: pd.DataFrame
+    configurations: pd.DataFrame
+    equal_compute: pd.DataFrame
 
     @classmethod
     def read(cls, folder: str | Path) -> Tables:
@@ -59,12 +95,10 @@ class Tables:
 
     @cached_property
     def configs(self) -> pd.DataFrame:
-        """One row per configuration, static rules first, then by cap and alpha."""
-        columns = ["config_name", "routing_type", "k_or_max_k", "alpha"]
-        configs = self.results[columns].drop_duplicates("config_name").copy()
+        """One row per configuration, static rules first, then by cap and alpha; `static` is plain top-k."""
+        configs = self.configurations.copy()
         configs["static"] = configs["routing_type"] == STATIC
         configs["alpha"] = configs["alpha"].astype(float)
-        configs["label"] = [_label(row) for row in configs.itertuples()]
         order = ["static", "k_or_max_k", "alpha", "config_name"]
         return configs.sort_values(order, ascending=[False, True, True, True]).reset_index(drop=True)
 
@@ -107,12 +141,6 @@ class Tables:
                 f"bh_routing_results: no row for {self.trained}; evaluate the trained top-k as well"
             )
         return int(rows.iloc[0])
-
-
-def _label(row: Any) -> str:
-    if row.static:
-        return f"top-{row.k_or_max_k}"
-    return f"{row.routing_type.upper()} α {row.alpha:.2f}, max {row.k_or_max_k}"
 
 
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:

@@ -11,7 +11,6 @@ import torch
 
 from switchyard.evaluation.experiment import run_experiment, run_repeat
 from switchyard.files import write_table
-from switchyard.routing.nulls import NullDistribution
 from switchyard.traces.internal_log import write_internal_log
 from switchyard.traces.writer import TraceWriter
 
@@ -34,7 +33,6 @@ def write_experiment(
     files: Files,
     *,
     head: dict[str, Any],
-    nulls: list[NullDistribution] | None,
     study_folder: Path,
     max_length: int,
     samples: int,
@@ -47,7 +45,6 @@ def write_experiment(
 
     Args:
         head: what the files say about themselves (`study.experiment_head`, with `provenance`).
-        nulls: the null of every layer, None for rules without p-values.
     """
     shared = {"max_length": max_length, "samples": samples, "progress": progress}
     layout = {
@@ -70,6 +67,6 @@ def write_experiment(
         scores=scores,
         study_folder=study_folder,
         min_k=head["min_k"],
-        nulls=nulls,
+        p_values=getattr(rule, "p_values", None),
         samples_spelled_out=spelled_out_samples,
     )

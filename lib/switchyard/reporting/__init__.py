@@ -6,9 +6,11 @@ from importlib import import_module
 from typing import Any
 
 _PLACES = {
+    "findings_table": "switchyard.reporting.findings",
     "html_table": "switchyard.reporting.tables",
     "main_table": "switchyard.reporting.paper",
     "report": "switchyard.reporting.markdown",
+    "unaccounted": "switchyard.reporting.account",
     "write_paper_tables": "switchyard.reporting.paper",
 }
 

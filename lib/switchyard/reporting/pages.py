@@ -12,39 +12,36 @@ from markdown_it import MarkdownIt
 
 from switchyard.charts.tables import Tables
 from switchyard.files import write_text
+from switchyard.reporting.comparisons import at_equal_compute
+from switchyard.reporting.numbers import COLUMN_KINDS
 from switchyard.reporting.paper import column_kind, main_table
 from switchyard.reporting.tables import STYLE, write_html_table
 
-METRIC_KINDS = {
-    "perplexity": "perplexity",
-    "avg_task_accuracy": "share",
-    "expert_activation_ratio": "share",
-    "flops_reduction_pct": "percent",
-    "tokens_per_second": "speed",
-    "latency_ms_per_token": "ms",
-    "expert_utilization": "share",
-    "gini_coefficient": "plain",
-    "adaptive_range": "count",
-    "selection_entropy": "nats",
-    "ceiling_hit_rate": "share",
-    "floor_hit_rate": "share",
-    "layer_expert_variance": "nats",
-    "layer_consistency_score": "plain",
-    "expert_overlap_score": "share",
-    "output_determinism": "share",
-    "k_or_max_k": "count",
+EQUAL_COMPUTE_TITLES = {
+    "label": "configuration",
+    "dataset": "dataset",
     "avg_experts": "experts",
-    "std_experts": "experts",
-    "min_experts": "count",
-    "max_experts": "count",
-    "reduction_vs_baseline": "percent",
-    "avg_loss": "nats",
+    "against_avg_experts": "experts of static",
+    "loss_difference": "loss difference",
+    "loss_difference_low": "from",
+    "loss_difference_high": "to",
+    "loss_p_holm": "loss p, Holm",
+    "loss_verdict": "loss verdict",
+    "accuracy_difference": "accuracy difference",
+    "accuracy_p_holm": "accuracy p, Holm",
+    "accuracy_verdict": "accuracy verdict",
+    "set_name": "set",
+    "samples": "samples",
+    "loss_p": "loss p, alone",
+    "only_this_correct": "only this correct",
+    "only_against_correct": "only static correct",
+    "mcnemar_p": "accuracy p, alone (McNemar)",
 }
-"""Number format of each column of the results tables."""
+"""Columns of the page on equal compute, as readers see them."""
 
 PROSE_STYLE = """
 body { max-width: 60rem; } h1, h2 { line-height: 1.2; } h2 { margin-top: 2rem; } pre { overflow-x: auto; }
-table { margin: 1rem 0; }
+table { margin: 1rem 0; } th { white-space: normal; max-width: 9rem; }
 """
 
 
@@ -62,16 +59,47 @@ def write_document(path: str | Path, markdown: str, *, title: str, stamp: dict |
 
 def write_results(path: str | Path, tables: Tables, **options: Any) -> None:
     """All experiments with their metrics."""
-    caption = "One row per configuration and dataset; a dash is a measure that is not defined there."
-    write_html_table(
-        path, tables.results, title="All experiments", caption=caption, kinds=METRIC_KINDS, **options
+    caption = (
+        "One row per configuration and dataset; a dash is a measure that is not defined there. Columns are named as in "
+        "the CSV, JSON and Parquet files."
     )
+    frame = _labelled(tables, tables.results, ["dataset"])
+    write_html_table(path, frame, title="All experiments", caption=caption, kinds=COLUMN_KINDS, **options)
 
 
-def write_configs(path: str | Path, configs: pd.DataFrame, **options: Any) -> None:
+def write_configs(path: str | Path, tables: Tables, **options: Any) -> None:
     """All configurations, means over datasets."""
     caption = "Accuracy is the mean over the datasets that have one, perplexity that of the texts."
-    write_html_table(path, configs, title="Configurations", caption=caption, kinds=METRIC_KINDS, **options)
+    settings = tables.configurations[["config_name", "set_name", "null_name", "weighting"]]
+    new = [name for name in settings if name not in tables.overall]
+    frame = tables.overall.merge(settings[["config_name", *new]], on="config_name", how="left")
+    frame = _labelled(tables, frame, new)
+    write_html_table(path, frame, title="Configurations", caption=caption, kinds=COLUMN_KINDS, **options)
+
+
+def write_equal_compute(path: str | Path, tables: Tables, **options: Any) -> None:
+    """Every verdict against mixed static top-k of the same mean number of experts."""
+    frame = at_equal_compute(tables)
+    caption = (
+        "Each configuration minus mixed static top-k of the same mean number of experts on the same dataset, paired by "
+        "sample. Loss in nats per target token with its 95 % interval, above 0 is worse; accuracy as a share of all "
+        "answers, below 0 is worse. p-values are shown as they are and after Holm's correction for all comparisons of "
+        "the study; a verdict needs a corrected p below 0.05."
+        if len(frame)
+        else "Nothing was compared: the study has no set `{rule: mixed_topk, match: [...]}` among its rules."
+    )
+    shown = frame[list(EQUAL_COMPUTE_TITLES)].rename(columns=EQUAL_COMPUTE_TITLES)
+    kinds = {
+        title: COLUMN_KINDS[name] for name, title in EQUAL_COMPUTE_TITLES.items() if name in COLUMN_KINDS
+    }
+    write_html_table(path, shown, title="Equal compute", caption=caption, kinds=kinds, **options)
+
+
+def _labelled(tables: Tables, frame: pd.DataFrame, first: list[str]) -> pd.DataFrame:
+    """Label first, then the columns `first`, the name in files last."""
+    frame = frame.assign(configuration=frame["config_name"].map(tables.labels))
+    ends = ["configuration", *first, "config_name"]
+    return frame[["configuration", *first, *(name for name in frame if name not in ends), "config_name"]]
 
 
 def write_main_table(path: str | Path, tables: Tables, **options: Any) -> None:
@@ -106,9 +134,16 @@ def write_null_summary(path: str | Path, summary: pd.DataFrame, **options: Any) 
         "alpha": "experts",
         "kolmogorov_distance": "plain",
         "no_rejection_share": "share",
+        "expected_no_rejection": "share",
         "mean_rejections": "experts",
+        "floor_share": "share",
+        "cap_share": "share",
     }
-    caption = "On text that the nulls were not fitted on; with a right null 1 - alpha of the tokens have no rejection."
+    caption = (
+        "On text that the nulls were not fitted on; rejections before any clamping. With uniform, independent p-values "
+        "1 - alpha of the tokens have no rejection (expected_no_rejection). floor_share: at most one rejection, where "
+        "a floor of one decides; cap_share: at least as many as the trained top-k."
+    )
     write_html_table(path, summary, title="Null distributions", caption=caption, kinds=kinds, **options)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from switchyard.charts.tables import Tables
 from switchyard.files import write_text
 from switchyard.provenance import attach_to
+from switchyard.reporting.comparisons import configurations
 from switchyard.reporting.numbers import number
 from switchyard.reporting.tables import markdown_table
 
@@ -26,10 +27,8 @@ TEX_ESCAPES = {
 
 def main_table(tables: Tables) -> pd.DataFrame:
     """Unrounded: config_name, configuration, mean experts, then perplexity and accuracy (if any) of each dataset."""
-    frame = tables.configs[["config_name", "label"]].rename(columns={"label": "configuration"})
-    frame["mean experts"] = frame["config_name"].map(
-        tables.results.groupby("config_name")["avg_experts"].mean()
-    )
+    frame = configurations(tables)[["config_name", "label", "avg_experts"]]
+    frame = frame.rename(columns={"label": "configuration", "avg_experts": "mean experts"})
     for dataset in tables.datasets:
         rows = tables.results[tables.results["dataset"] == dataset].set_index("config_name")
         frame[f"{dataset} perplexity"] = frame["config_name"].map(rows["perplexity"])

@@ -2,142 +2,181 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 
 from switchyard.charts.tables import Tables
-from switchyard.reporting import findings as found
-from switchyard.reporting.numbers import counted, listed, number
+from switchyard.reporting import comparisons as made
+from switchyard.reporting.findings import Findings
+from switchyard.reporting.numbers import listed
 
 
-def recommendations(tables: Tables) -> list[str]:
-    """One list of advice, as paragraphs of Markdown."""
-    advice = [
-        *_which_rule(tables),
-        *_at_budgets(tables),
-        *_leave_out(tables),
-        *_about_bounds(tables),
-        *_measure_next(tables),
-    ]
+def recommendations(tables: Tables, found: Findings) -> list[str]:
+    """One list of advice, as a paragraph of Markdown."""
+    if not found.count("adaptive_rules"):
+        label = tables.labels[tables.trained]
+        advice = [
+            f"Stay with {label}: the study has no adaptive rule to compare it with.",
+            *_smaller_k(tables, found),
+        ]
+    else:
+        parts = (_equal_compute, _against_trained, _smaller_k, _time, _bounds, _match)
+        advice = [text for part in parts for text in part(tables, found)]
     return ["\n".join(f"{place}. {text}" for place, text in enumerate(advice, start=1))]
 
 
-def _which_rule(tables: Tables) -> list[str]:
-    frame = found.verdicts(tables)
-    adaptive = frame[~frame["static"]]
-    if adaptive.empty:
-        return [f"Stay with top-{tables.trained_top_k}: the study has no adaptive rule to compare it with."]
-    kept = found.keepers(tables)
-    if kept.empty:
-        return [_price(tables, adaptive)]
-    first = kept.iloc[0]
-    name, on = tables.labels[first["config_name"]], counted(len(tables.datasets), "dataset")
-    cost = f"{number(first['avg_experts'], 'experts')} experts per token instead of {tables.trained_top_k}"
-    verdict = f", better on {int(first['better'])} of {on}" if first["better"] else ""
-    room = (
-        f"but the intervals still allow {number(first['allowed'], 'nats_change')} nats per token"
-        if first["allowed"] > 0
-        else "and every interval lies below 0"
-    )
-    text = (
-        f"{name} is the cheapest adaptive rule not measurably worse than top-{tables.trained_top_k} on any "
-        f"dataset: {cost}{verdict}, {room}."
-    )
-    return [f"{text} {_worth(tables, first['config_name'])}"]
+def _equal_compute(tables: Tables, found: Findings) -> Iterator[str]:
+    if not found.count("matched_configurations"):
+        return
+    better, worse = found.count("loss_better"), found.count("loss_worse")
+    total = found.counted("loss_comparisons", "comparison")
+    if better and worse:
+        yield (
+            "Choose by rule and dataset, from the verdicts above: at equal compute the loss is better "
+            f"{found.say('loss_better')} and worse {found.say('loss_worse')} times in {total}."
+        )
+    elif worse:
+        yield (
+            "Do not let these rules choose the number of experts: at equal compute their loss is worse than that of "
+            f"static top-k in {found.say('loss_worse')} of {total}, and better in none."
+        )
+    elif better:
+        yield (
+            "Let an adaptive rule choose the number of experts: at equal compute its loss is better than that of "
+            f"static top-k in {found.say('loss_better')} of {total}, and worse in none. {_best(tables)}"
+        )
+    else:
+        yield (
+            f"Choose by cost, not by quality: in {total} of the loss at equal compute no adaptive rule can be told "
+            "from static top-k."
+        )
 
 
-def _worth(tables: Tables, name: str) -> str:
-    """Whether fewer experts bought time where it was measured."""
-    speeds = found.speeds(tables)
-    rows = speeds[speeds["config_name"] == name]
-    if rows.empty:
-        return "Its speed was not measured."
-    row = rows.iloc[0]
-    ratio = f"{number(row['speedup'], 'experts')} times the tokens per second of top-{tables.trained_top_k}"
-    if row["slower"]:
-        return f"It did not pay in time: prefill ran at {ratio} on the machine measured, so use it for its FLOPs only."
-    return f"Use it where time counts: prefill ran at {ratio} on the machine measured."
+def _best(tables: Tables) -> str:
+    """The configuration whose worst dataset is best."""
+    worst = made.verdicts(tables).groupby("config_name", sort=False)["loss_difference"].max()
+    return f"The surest gain is that of {tables.labels[worst.idxmin()]}."
 
 
-def _price(tables: Tables, adaptive) -> str:
-    """No adaptive configuration is cheaper and not worse: what the least bad one costs."""
-    trained = f"top-{tables.trained_top_k}"
-    cheaper = adaptive[adaptive["saves"]]
+def _against_trained(tables: Tables, found: Findings) -> Iterator[str]:
+    frame = made.against_trained_by_configuration(tables)
+    cheaper = frame[frame["adaptive"] & frame["saves"]]
+    label = tables.labels[tables.trained]
     if cheaper.empty:
-        return f"Stay with {trained}: no adaptive configuration uses fewer experts."
-    worst = cheaper.groupby("config_name", sort=False)["loss_difference"].max()
-    rows = cheaper[cheaper["config_name"] == worst.idxmin()]
-    least = ", ".join(
-        f"{row.dataset} {number(row.loss_difference, 'nats_change')} "
-        f"[{number(row.loss_difference_low, 'nats_change')}, {number(row.loss_difference_high, 'nats_change')}]"
-        for row in rows.itertuples()
+        yield f"Stay with {label}: no adaptive configuration uses fewer experts on every dataset."
+        return
+    kept = cheaper[cheaper["worse"] == 0]
+    if len(kept):
+        yield _kept(tables, found, kept.iloc[0]["config_name"])
+        return
+    least = cheaper.loc[cheaper["cost"].idxmin(), "config_name"]
+    yield (
+        f"Stay with the trained {label} where quality counts: every adaptive configuration with fewer experts is "
+        f"measurably worse on some dataset. The least costly, {tables.labels[least]}, loses up to "
+        f"{found.say('trained_cost', config_name=least)} nats per target token."
+    )
+
+
+def _kept(tables: Tables, found: Findings, name: str) -> str:
+    """The cheapest configuration that is not worse than the trained one."""
+    place = {"config_name": name}
+    better = ""
+    if found.count("trained_better", **place):
+        total = found.counted("trained_datasets", "dataset", **place)
+        better = f", better on {found.say('trained_better', **place)} of {total}"
+    allowed = found.value("trained_allowed", **place)
+    room = (
+        f"the intervals still allow {found.say('trained_allowed', **place)} nats per target token"
+        if allowed is not None and allowed > 0
+        else "every interval is below zero"
+    )
+    ratio = found.value("speedup", **place)
+    time = (
+        "its speed was not measured"
+        if ratio is None
+        else f"prefill ran at {found.say('speedup', **place)} times the speed"
     )
     return (
-        f"Stay with {trained} where quality counts: every adaptive configuration with fewer experts is "
-        "worse on at least one "
-        f"dataset. The least loss is that of {tables.labels[worst.idxmin()]}, "
-        f"{number(rows['avg_experts'].mean(), 'experts')} experts per token, in nats per token: {least}."
+        f"{tables.labels[name]} is the cheapest adaptive rule not measurably worse than the trained "
+        f"{tables.labels[tables.trained]} on any dataset{better}; {room}, and {time}.{_but(found, place)}"
     )
 
 
-def _at_budgets(tables: Tables) -> list[str]:
-    """For every budget the configuration that is best on all datasets, or that there is none."""
-    texts = []
-    for budget, rows in found.best_at_budget(tables).groupby("budget"):
-        names = list(dict.fromkeys(tables.labels[name] for name in rows["config_name"]))
-        everywhere = len(rows) == len(tables.datasets)
-        if len(names) == 1 and everywhere:
-            texts.append(f"at most {budget}: {names[0]}")
-        else:
-            each = [f"{tables.labels[row.config_name]} ({row.dataset})" for row in rows.itertuples()]
-            texts.append(f"at most {budget}: {listed(each)}")
+def _but(found: Findings, place: dict[str, str]) -> str:
+    """Where static top-k does better at the same mean number of experts."""
+    if not found.count("loss_worse", **place):
+        return ""
+    total = found.counted("loss_comparisons", "dataset", **place)
     return (
-        [f"For lowest perplexity at a budget of mean experts, choose — {'; '.join(texts)}."] if texts else []
+        " But static top-k of the same mean number of experts does better: by its loss the rule is worse on "
+        f"{found.say('loss_worse', **place)} of {total}."
     )
 
 
-def _leave_out(tables: Tables) -> list[str]:
-    names = [tables.labels[name] for name in found.dominated(tables)["config_name"]]
-    if not names:
-        return []
-    return [
-        f"Leave out {listed(names)}: each is dominated, another has no more experts and does better on "
-        "every dataset."
-    ]
-
-
-def _about_bounds(tables: Tables) -> list[str]:
-    frame = found.bounds(tables)
-    floor = frame[frame["floor_hit_rate"] > found.MOSTLY]
-    ceiling = frame[frame["ceiling_hit_rate"] > found.MOSTLY]
-    texts = []
-    if len(floor):
-        texts.append(
-            f"Do not read {counted(len(floor), 'configuration')} as adaptive "
-            f"({listed(list(floor['label']))}): more than half of "
-            f"their decisions, {number(floor['floor_hit_rate'].min(), 'share')} to "
-            f"{number(floor['floor_hit_rate'].max(), 'share')}, are the floor. A larger α or a null "
-            "without the selected "
-            "experts' logits moves tokens off it."
+def _smaller_k(tables: Tables, found: Findings) -> Iterator[str]:
+    """What static top-k below the trained k costs: the plain alternative."""
+    frame = made.against_trained_by_configuration(tables)
+    frame = frame[frame["static"] & frame["saves"]]
+    if frame.empty:
+        return
+    kept = frame[frame["worse"] == 0]
+    if len(kept):
+        name = kept.iloc[0]["config_name"]
+        yield (
+            f"{tables.labels[name]} is the smallest static k not measurably worse than the trained "
+            f"{tables.labels[tables.trained]}; its intervals still allow "
+            f"{found.say('trained_allowed', config_name=name)} nats per target token."
         )
-    if len(ceiling):
-        texts.append(
-            f"Treat {listed(list(ceiling['label']))} as static routing with max_k experts: "
-            f"{number(ceiling['ceiling_hit_rate'].min(), 'share')} or more of the decisions are the "
-            "ceiling; a smaller α or a "
-            "larger max_k gives the test a say."
+        return
+    name = frame.loc[frame["cost"].idxmin(), "config_name"]
+    yield (
+        f"{tables.labels[name]} is the least costly smaller static k, and measurably worse than the trained "
+        f"{tables.labels[tables.trained]}: by up to {found.say('trained_cost', config_name=name)} nats per target "
+        "token."
+    )
+
+
+def _time(tables: Tables, found: Findings) -> Iterator[str]:
+    measured, slower = found.count("speed_configurations"), found.count("slower_than_trained")
+    if not measured:
+        return
+    if slower:
+        yield (
+            f"Do not take it that fewer experts save time: {found.say('slower_than_trained')} of "
+            f"{found.counted('speed_configurations', 'cheaper adaptive configuration')} ran slower than the trained "
+            f"{tables.labels[tables.trained]} in prefill, and all at "
+            f"{found.span('speedup_lowest', 'speedup_highest')} times its speed on the machine measured."
         )
-    return texts
+        return
+    yield (
+        f"Fewer experts saved time: {found.counted('speed_configurations', 'cheaper adaptive configuration')} ran at "
+        f"{found.span('speedup_lowest', 'speedup_highest')} times the prefill speed of "
+        f"{tables.labels[tables.trained]} on the machine measured."
+    )
 
 
-def _measure_next(tables: Tables) -> list[str]:
-    alone = found.without_static_rival(tables)
-    if alone.empty:
-        return []
-    highest = alone["avg_experts"].max()
-    return [
-        f"Measure static top-k with fewer experts next (up to {max(1, math.ceil(highest))}): "
-        f"{counted(len(alone), 'adaptive experiment')} "
-        "had no static rule of equal budget, so that adaptive routing is not shown to be better or worse "
-        "than simply using a "
-        "smaller k."
-    ]
+def _bounds(tables: Tables, found: Findings) -> Iterator[str]:
+    parts = []
+    if found.count("mostly_floor"):
+        span = found.span("mostly_floor_lowest", "mostly_floor_highest")
+        parts.append(
+            f"do not read {found.counted('mostly_floor', 'configuration')} as adaptive, {span} of whose decisions "
+            "are the floor"
+        )
+    if found.count("mostly_ceiling"):
+        parts.append(
+            f"treat {found.counted('mostly_ceiling', 'configuration')} as static top-k, of whose decisions "
+            f"{found.say('mostly_ceiling_lowest')} or more are the ceiling"
+        )
+    if parts:
+        text = listed(parts)
+        yield f"{text[0].upper()}{text[1:]}."
+
+
+def _match(tables: Tables, found: Findings) -> Iterator[str]:
+    if found.count("unmatched_configurations"):
+        sets = listed([f"`{name}`" for name in dict.fromkeys(made.unmatched(tables)["set_name"])])
+        yield (
+            f"Compare {found.counted('unmatched_configurations', 'adaptive configuration')} (from {sets}) with "
+            "static top-k at equal compute before choosing one of them: name the sets in `match` of a `mixed_topk` "
+            "set."
+        )

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
-import torch
 
-from switchyard.routing.bh import BenjaminiHochberg
 from switchyard.routing.nulls import NullDistribution, p_values
 
 BINS = 20
@@ -20,9 +18,12 @@ LEVELS = (0.05, 0.10, 0.20, 0.30, 0.40, 0.50, 0.60)
 
 def kolmogorov_distance(values: np.ndarray) -> float:
     """Largest distance between the empirical distribution of p-values and the uniform one, 0..1."""
-    ordered = np.sort(values, axis=None)
-    steps = np.arange(ordered.size + 1) / ordered.size
-    return float(max((steps[1:] - ordered).max(), (ordered - steps[:-1]).max()))
+    return _distance(np.sort(values, axis=None))
+
+
+def _distance(ascending: np.ndarray) -> float:
+    steps = np.arange(ascending.size + 1) / ascending.size
+    return float(max((steps[1:] - ascending).max(), (ascending - steps[:-1]).max()))
 
 
 def histograms(logits: Iterable[np.ndarray], nulls: Mapping[str, list[NullDistribution]]) -> pa.Table:
@@ -45,38 +46,55 @@ def histograms(logits: Iterable[np.ndarray], nulls: Mapping[str, list[NullDistri
 
 
 def summary(
-    logits: Iterable[np.ndarray], nulls: Mapping[str, list[NullDistribution]], alphas: Iterable[float]
+    logits: Iterable[np.ndarray],
+    nulls: Mapping[str, list[NullDistribution]],
+    alphas: Iterable[float],
+    *,
+    top_k: int,
 ) -> pa.Table:
-    """Uniformity of each null, and at each level the share of tokens without a rejection and the mean rejections.
+    """Uniformity of each null, and what BH would reject at each level before any clamping.
 
-    With p-values uniform under the null and independent, the share without a rejection is 1 - alpha (Simes).
+    Args:
+        logits: float32 [tokens, num_experts], layer by layer.
+        nulls: name -> the null of every layer.
+        alphas: the levels.
+        top_k: experts per token that the model was trained with.
 
     Returns:
-        null, layer, alpha, kolmogorov_distance, no_rejection_share, mean_rejections
+        null, layer, alpha; `kolmogorov_distance` of the p-values from uniform ones; `no_rejection_share`, the share
+        of tokens with no rejection, and `expected_no_rejection`, what it is with p-values uniform under the null and
+        independent, 1 - alpha (Simes, 1986); `mean_rejections`; `floor_share`, at most one rejection, so that a
+        floor of one decides; `cap_share`, at least `top_k` rejections, so that a cap there decides
     """
     rows = []
+    levels = tuple(alphas)
     for layer, values in enumerate(logits):
-        tensor = torch.from_numpy(np.array(values))
+        ranked = np.sort(values, axis=1)[:, ::-1]
+        ascending_p = np.sort(values, axis=None)[::-1]
         for name, of_layers in nulls.items():
-            distance = kolmogorov_distance(p_values(values, of_layers[layer]))
-            for alpha in alphas:
-                rule = BenjaminiHochberg(
-                    alpha,
-                    values.shape[1],
-                    min_k=0,
-                    null=of_layers,
-                    trained_top_k=values.shape[1],
-                    normalise=False,
-                )
-                rejections = rule.select(tensor, layer).rejections
+            null = of_layers[layer]
+            distance = _distance(p_values(ascending_p, null))
+            for alpha in levels:
+                found = _rejections(ranked, null, alpha)
                 rows.append(
                     {
                         "null": name,
                         "layer": layer,
                         "alpha": alpha,
                         "kolmogorov_distance": distance,
-                        "no_rejection_share": float((rejections == 0).double().mean()),
-                        "mean_rejections": float(rejections.double().mean()),
+                        "no_rejection_share": float((found == 0).mean()),
+                        "expected_no_rejection": 1 - alpha,
+                        "mean_rejections": float(found.mean()),
+                        "floor_share": float((found <= 1).mean()),
+                        "cap_share": float((found >= top_k).mean()),
                     }
                 )
     return pa.Table.from_pylist(rows)
+
+
+def _rejections(ranked: np.ndarray, null: NullDistribution, alpha: float) -> np.ndarray:
+    """Rejections of BH per token, int64 [tokens]; `ranked`: logits [tokens, num_experts], largest first."""
+    num_experts = ranked.shape[1]
+    rejected = ranked >= null.critical_logits(alpha, num_experts, dtype=ranked.dtype.type)
+    last = num_experts - rejected[:, ::-1].argmax(axis=1)
+    return np.where(rejected.any(axis=1), last, 0)

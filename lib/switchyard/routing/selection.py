@@ -39,8 +39,19 @@ class TokenContext(NamedTuple):
 class RoutingRule(Protocol):
     """A frozen dataclass, pure, on any device, without a loop over tokens or slots.
 
-    A rule that never looks at `context` says so with the class attribute `needs_context = False`, which spares
-    building it. Fields `trained_top_k` and `normalise` that are None are filled in by `attach`.
+    Only `select` is required. A rule may also offer:
+
+    - `needs_context`: False, as a class attribute, for a rule that never looks at `context`, which spares building it;
+    - `limits`, a property: the fewest and the most experts that a token may get, as (int, int). The pipeline asks
+      for it;
+    - `p_values(logits, layer)`: float64 [tokens, num_experts] p-values of NumPy logits of that shape, for the logs of
+      rules that have them. Other rules lack the method;
+    - `from_study(settings, files)`, a class method: the rule of a configuration, from the settings that the user
+      wrote and the study's files by name: `nulls`, `logits` (router logits of the calibration text), `budgets`,
+      and `matched`, the traces of the configuration that it is matched to (a list). A rule without it is made by
+      `cls(**settings)`;
+    - the fields `weighting`, `trained_top_k` and `normalise` of `switchyard.routing.weighting.weigh`. The last two are
+      filled in by `attach` where they are None.
     """
 
     def select(self, logits: Tensor, layer: int, context: TokenContext | None = None) -> Selection:

@@ -36,6 +36,11 @@ class TopK:
         if self.k < 1:
             raise InputError(f"topk: k is {self.k}, it must be at least 1")
 
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Fewest and most experts of a token: `k` and `k`."""
+        return self.k, self.k
+
     def select(self, logits: Tensor, layer: int, context: TokenContext | None = None) -> Selection:
         """Choose the `k` most probable experts; ties fall as `torch.topk` lets them."""
         tokens, num_experts = logits.shape

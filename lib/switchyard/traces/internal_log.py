@@ -14,9 +14,9 @@ from __future__ import annotations
 import hashlib
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 import orjson
@@ -26,10 +26,10 @@ import pyarrow.parquet as pq
 from switchyard.errors import InputError
 from switchyard.files import atomic
 from switchyard.traces.json_lists import dumps, ragged
-from switchyard.traces.reader import Trace, TraceSlice, slice_p_values
+from switchyard.traces.reader import Trace, TraceSlice
 
-if TYPE_CHECKING:
-    from switchyard.routing.nulls import NullDistribution
+PValues = Callable[[np.ndarray, int], np.ndarray]
+"""p-values of logits [tokens, num_experts] in a layer."""
 
 HEAD_KEYS = (
     "schema_version",
@@ -63,16 +63,16 @@ def write_internal_log(
     scores: str | Path | pa.Table,
     study_folder: str | Path,
     min_k: int | None = None,
-    nulls: Sequence[NullDistribution] | None = None,
+    p_values: PValues | None = None,
     samples_spelled_out: int | None = None,
 ) -> None:
     """Write the log of one experiment, atomically.
 
-    `head` holds HEAD_KEYS (others are left out). `min_k` is the floor of an adaptive rule, None for a static
-    one, which has no floor hits. `nulls` (one per layer) gives `p_values_sample`; None for rules without
-    p-values. `samples_spelled_out` keeps that many samples, lowest ids first; None keeps all. `aggregate_stats`
-    is always over all tokens. Where the trace holds no logits, `router_logits_sample` and `p_values_sample` are
-    null.
+    `head` holds HEAD_KEYS (others are left out). `min_k` is the floor of an adaptive rule, None for a static one,
+    which has no floor hits. `p_values(logits [tokens, num_experts], layer)` gives `p_values_sample`, in the shape of
+    the logits; None for rules without p-values. `samples_spelled_out` keeps that many samples, lowest ids first; None
+    keeps all. `aggregate_stats` is always over all tokens. Where the trace holds no logits, `router_logits_sample` and
+    `p_values_sample` are null.
     """
     source = Trace(trace)
     table = pq.read_table(scores) if not isinstance(scores, pa.Table) else scores
@@ -82,7 +82,7 @@ def write_internal_log(
     totals = _Totals(head, min_k)
 
     def entry(rows: TraceSlice) -> bytes:
-        return layer_entry(rows, source.num_experts, nulls=nulls, max_k=head["k_or_max_k"], min_k=min_k)
+        return layer_entry(rows, source.num_experts, p_values=p_values, max_k=head["k_or_max_k"], min_k=min_k)
 
     with tempfile.TemporaryFile(dir=Path(path).parent) as text:
         for one in source.sequences():
@@ -133,14 +133,15 @@ def layer_entry(
     rows: TraceSlice,
     num_experts: int,
     *,
-    nulls: Sequence[NullDistribution] | None,
+    p_values: PValues | None,
     max_k: int,
     min_k: int | None,
 ) -> bytes:
     """JSON of one entry of `layers`: the rows of one (sample, sequence, layer)."""
     shown = rows.rows(0, min(SHOWN_TOKENS, len(rows)))
     logits = shown.router_logits
-    p_values = None if nulls is None or logits is None else slice_p_values(shown, nulls).astype(np.float32)
+    untested = p_values is None or logits is None
+    sample = None if untested else p_values(logits, int(rows.layer[0])).astype(np.float32)
     return dumps(
         {
             "layer": int(rows.layer[0]),
@@ -150,7 +151,7 @@ def layer_entry(
             "expert_weights": orjson.Fragment(ragged(rows.weights, rows.offsets)),
             "expert_counts": np.ascontiguousarray(rows.count),
             "router_logits_sample": None if logits is None else np.ascontiguousarray(logits),
-            "p_values_sample": p_values,
+            "p_values_sample": sample,
             "layer_stats": {
                 **mean_and_spread(np.bincount(rows.count)),
                 "ceiling_hits": int((rows.count == max_k).sum()),

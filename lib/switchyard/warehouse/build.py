@@ -44,7 +44,8 @@ _EXPERIMENTS = pa.schema(
     [
         ("ordinal", pa.int32()),
         *((name, pa.string()) for name in ("config", "dataset", "schema_version", "study", "model")),
-        *((name, pa.string()) for name in ("strategy", "kind")),
+        *((name, pa.string()) for name in ("strategy", "kind", "set_name", "label", "matched")),
+        ("target_k", pa.float64()),
         ("k_or_max_k", pa.int32()),
         ("min_k", pa.int32()),
         ("alpha", pa.float64()),
@@ -71,8 +72,8 @@ def build(
 ) -> None:
     """Create `database` (replacing it) with every table and view documented.
 
-    `experiments`, in the order of the study: dicts with `schema_version, study, model, config, strategy,
-    k_or_max_k, min_k (None for static rules), alpha, null, weighting, num_experts, num_layers, trained_top_k,
+    `experiments`, in the order of the study: dicts with `schema_version, study, model, config, set_name, label,
+    matched, target_k, strategy, k_or_max_k, min_k, alpha, null, weighting, num_experts, num_layers, trained_top_k,
     dataset, kind, trace, scores, trace_repeat, scores_repeat (None without a repeat), provenance`. Paths must
     lie under `study_folder`; the database names them relative to it, so it is read with that folder as working
     directory. `speed_rows`: dicts with SPEED_COLUMNS, none for a configuration that was not timed. `structure`:
@@ -101,15 +102,11 @@ def build(
 
 
 def _experiment_row(number: int, one: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    if one.get("alpha") is not None and one.get("min_k") is None:
-        raise InputError(f"{one['config']} on {one['dataset']}: has an alpha but no min_k; give its floor")
-    min_k = one["k_or_max_k"] if one.get("min_k") is None else one["min_k"]
     return {
         **{name: one.get(name) for name in _EXPERIMENTS.names},
         "ordinal": number,
         "schema_version": str(one["schema_version"]),
-        "min_k": min_k,
-        "is_static": one["strategy"] == "topk" or min_k == one["k_or_max_k"],
+        "is_static": one["min_k"] == one["k_or_max_k"],
         "null_name": one.get("null"),
         "provenance": orjson.dumps(one["provenance"]).decode(),
         **{name: _relative(one.get(name), folder) for name in _FILES},

@@ -16,7 +16,7 @@ from switchyard.warehouse.database import open_read_only
 PRINTED = ("bh_routing_results", "bh_routing_configs")
 """Views written as CSV, JSON and Parquet."""
 
-STORED = ("routing_by_layer", "expert_usage", "count_distribution", "paired_differences")
+STORED = ("configurations", "routing_by_layer", "expert_usage", "count_distribution", "paired_differences")
 """Views written as Parquet."""
 
 
@@ -32,18 +32,23 @@ def write_tables(database: str | Path, folder: str | Path, stamp: dict[str, Any]
     with open_read_only(database) as connection:
         for name in (*PRINTED, *STORED):
             table = connection.sql(f"FROM {name}").to_arrow_table()
-            paths += _write(Path(folder) / name, table, stamp, printed=name in PRINTED)
+            path = Path(folder) / name
+            paths += write_printed(path, table, stamp) if name in PRINTED else [_stored(path, table, stamp)]
     return paths
 
 
-def _write(path: Path, table: pa.Table, stamp: dict[str, Any] | None, *, printed: bool) -> list[Path]:
-    write_table(path.with_suffix(".parquet"), table, stamp)
-    if not printed:
-        return [path.with_suffix(".parquet")]
+def write_printed(path: Path, table: pa.Table, stamp: dict[str, Any] | None) -> list[Path]:
+    """Write one table as CSV, JSON and Parquet, the same digits in all three; returns the paths."""
+    stored = _stored(path, table, stamp)
     write_json(path.with_suffix(".json"), table.to_pylist())
     _write_csv(path.with_suffix(".csv"), table)
-    paths = [path.with_suffix(suffix) for suffix in (".csv", ".json", ".parquet")]
-    return paths if stamp is None else [*paths, *(attach_to(plain, stamp) for plain in paths[:2])]
+    plain = [path.with_suffix(suffix) for suffix in (".csv", ".json")]
+    return [*plain, stored] if stamp is None else [*plain, stored, *(attach_to(one, stamp) for one in plain)]
+
+
+def _stored(path: Path, table: pa.Table, stamp: dict[str, Any] | None) -> Path:
+    write_table(path.with_suffix(".parquet"), table, stamp)
+    return path.with_suffix(".parquet")
 
 
 def _write_csv(path: Path, table: pa.Table) -> None:

@@ -6,16 +6,19 @@ import vl_convert
 from reference import made_up_study
 from switchyard.charts.differences import paired_differences
 from switchyard.charts.figure import nine_panel
-from switchyard.charts.names import FIGURES
+from switchyard.charts.names import FIGURES, STANDALONE
 from switchyard.charts.nulls import null_histograms
 from switchyard.charts.panels import BARE, PANELS
+from switchyard.charts.whole import WHOLE
 from switchyard.errors import InputError
 
 ODD_STUDIES = {
     "smoke": {"caps": (4, 8), "alphas": (0.3, 0.5), "datasets": ("held_out_text",), "layers": 2},
     "one of each": {"caps": (8,), "alphas": (0.5,), "datasets": ("cloze",), "layers": 1},
     "static rules only": {"alphas": ()},
-    "deep": {"layers": 16},
+    "deep": {"layers": 16, "datasets": ("held_out_text", "choice")},
+    "controls": {"controls": True, "others": True, "datasets": ("choice",)},
+    "nulls and weightings": {"factors": True, "alphas": (0.3, 0.6), "datasets": ("choice",)},
 }
 
 
@@ -40,16 +43,23 @@ def test_the_figure_of_an_odd_study(made_up, study):
 
 @pytest.mark.parametrize("outcome", ["wins", "tied"])
 def test_the_figure_of_any_outcome(made_up, outcome):
-    assert "NaN" not in drawn(nine_panel(made_up(outcome)))
+    assert "NaN" not in drawn(nine_panel(made_up(outcome, datasets=("choice",))))
 
 
 def test_names_are_the_charts_own_and_not_counted(made_up):
     """Names that Altair counts up would make the second figure of a process differ from the first."""
-    assert nine_panel(made_up()).to_json() == nine_panel(made_up()).to_json()
+    study = {"datasets": ("choice",), "controls": True}
+    assert nine_panel(made_up(**study)).to_json() == nine_panel(made_up(**study)).to_json()
 
 
 def test_names_without_charts():
     assert tuple(BARE) == FIGURES == tuple(PANELS)
+    assert tuple(WHOLE) == STANDALONE
+
+
+def test_every_figure_has_a_caption(pytestconfig):
+    captions = {path.stem for path in (pytestconfig.rootpath / "reports" / "captions").glob("*.rst")}
+    assert {*FIGURES, *STANDALONE} <= captions
 
 
 def test_accuracy_starts_at_zero(made_up):
@@ -63,9 +73,28 @@ def test_accuracy_starts_at_zero(made_up):
     assert {domain[0] for domain in domains} == {0}
 
 
-def test_paired_differences(made_up):
-    svg = drawn(paired_differences(made_up()))
-    assert "BH α 0.30, max 8" in svg and ">top-8<" not in svg
+def test_paired_differences_leave_partners_out(made_up):
+    svg = drawn(paired_differences(made_up(controls=True)))
+    assert all(f">{words}<" in svg for words in ("top-1", "BH α 0.30, max 8", "BH to mean 4, max 8"))
+    assert ">top-8<" not in svg and "mixed" not in svg
+
+
+def test_the_nine_panels_leave_partners_out(made_up):
+    spec = nine_panel(made_up(controls=True, datasets=("choice",))).to_dict()
+    labels = {row["label"] for rows in spec["datasets"].values() for row in rows if "label" in row}
+    assert len(labels) == 35 and not any("mixed" in label for label in labels)
+
+
+def test_a_configuration_looks_the_same_in_every_figure(made_up):
+    """Only the lower row of the frontier says more with colour: what is not distinguishable is pale."""
+    tables = made_up("loses", controls=True, datasets=("cloze",))
+    looks = {}
+    for name, draw in WHOLE.items():
+        rows = [row for data in draw(tables).to_dict()["datasets"].values() for row in data if "edge" in row]
+        assert len({row["label"] for row in rows}) >= 24, name
+        for row in rows:
+            looks.setdefault(row["label"], set()).add((row["colour"], row["edge"], row["shape"]))
+    assert all(len(different) == 1 for different in looks.values())
 
 
 def test_null_histograms_have_a_view_for_each_null():
@@ -88,7 +117,7 @@ def symbols(node, width=None, height=None):
             yield item, width, height
 
 
-@pytest.mark.parametrize("study", ["smoke", "deep"])
+@pytest.mark.parametrize("study", ["smoke", "deep", "controls"])
 def test_no_mark_lies_outside_its_view(made_up, study):
     """Offsets shared by views of different widths would push marks over the edge."""
     spec = nine_panel(made_up(**ODD_STUDIES[study])).to_dict()

@@ -1,9 +1,86 @@
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
 from switchyard.charts import style
 
+STUDIES = {
+    "default": {"controls": True},
+    "all rules": {"controls": True, "others": True},
+    "nulls and weightings": {"factors": True},
+}
+PROTANOPIA = [
+    [0.152286, 1.052583, -0.204868],
+    [0.114503, 0.786281, 0.099216],
+    [-0.003882, -0.048116, 1.051998],
+]
+DEUTERANOPIA = [
+    [0.367322, 0.860646, -0.227968],
+    [0.280085, 0.672501, 0.047413],
+    [-0.011820, 0.042940, 0.968881],
+]
+"""Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB."""
 
-def test_every_configuration_looks_different(made_up):
-    looks = style.configurations(made_up())[["colour", "edge", "shape"]]
-    assert not looks.duplicated().any()
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_adaptive_configuration_looks_different(made_up, study):
+    looks = style.configurations(made_up(**STUDIES[study]))
+    adaptive = looks[~looks["static"] & ~looks["control"]]
+    assert len(adaptive) >= 24
+    assert not adaptive[["colour", "edge", "shape"]].duplicated().any()
+
+
+def test_static_rules_are_one_family_of_ink_and_controls_are_grey(made_up):
+    looks = style.configurations(made_up(controls=True, others=True))
+    static, controls = looks[looks["static"]], looks[looks["control"]]
+    assert static["edge"].unique().tolist() == [style.INK] and static["shape"].unique().tolist() == ["square"]
+    assert list(static["k_or_max_k"]) == [1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64]
+    assert controls["edge"].unique().tolist() == [style.GREY]
+    assert controls.groupby("routing_type")["shape"].nunique().to_dict() == {
+        "mixed_topk": 1,
+        "random_count": 1,
+    }
+    assert controls["size"].max() < looks.loc[~looks["control"], "size"].min()
+
+
+def test_hue_is_max_k_until_the_null_is_another(made_up):
+    looks = style.configurations(made_up(controls=True)).set_index("config_name")["edge"]
+    assert looks["8experts_bh_a030"] == looks["8experts_bh_budget_k4"] != looks["16experts_bh_a030"]
+    unselected = looks["8experts_bh_budget_k4_unselected"]
+    assert unselected not in {looks[f"{cap}experts_bh_a030"] for cap in (8, 16, 32, 64)}
+
+
+def test_in_a_study_of_nulls_hue_is_the_null_and_shape_the_weighting(made_up):
+    looks = style.configurations(made_up(factors=True))
+    bh = looks[looks["routing_type"] == "bh"]
+    assert bh.groupby("null_name")["edge"].nunique().eq(1).all() and bh["edge"].nunique() == 9
+    assert bh.groupby("weighting")["shape"].nunique().eq(1).all() and bh["shape"].nunique() == 3
+
+
+def test_a_rule_that_the_style_does_not_know_gets_a_mark_left_over(made_up):
+    tables = made_up(controls=True)
+    names = tables.configurations["routing_type"].replace({"bh_budget": "later_rule"})
+    tables.configurations["routing_type"] = names
+    looks = style.configurations(tables)
+    later = set(looks.loc[looks["routing_type"] == "later_rule", "shape"])
+    assert len(later) == 1 and not later & {"square", "circle"}
+
+
+def test_another_floor_has_another_shape(made_up):
+    tables = made_up()
+    floor = tables.configurations["min_k"].where(tables.configurations["k_or_max_k"] != 64, 0)
+    tables.configurations["min_k"] = floor
+    bh = style.configurations(tables).query("routing_type == 'bh'")
+    assert set(bh.loc[bh["min_k"] == 0, "kind"]) == {"BH α, min 0"}
+    assert not set(bh.loc[bh["min_k"] == 0, "shape"]) & set(bh.loc[bh["min_k"] == 1, "shape"])
+
+
+def test_dials_are_sorted_as_numbers():
+    assert style.sorted_settings(pd.Series(["10", "9", "10"])) == ["9", "10"]
+    assert style.sorted_settings(pd.Series(["wide", "narrow"])) == ["wide", "narrow"]
 
 
 def test_a_configuration_looks_the_same_in_every_table(made_up):
@@ -21,13 +98,19 @@ def test_a_configuration_looks_the_same_in_every_table(made_up):
     assert all(first[name] == colour for other in others for name, colour in other.items())
 
 
+def test_only_what_is_drawn_is_embedded(made_up):
+    tables = made_up()
+    frame = style.styled(tables, tables.results, "dataset", "perplexity", "static")
+    assert list(frame) == ["config_name", "dataset", "perplexity", *style.LOOKS[1:], "static"]
+
+
 def test_darker_means_larger_alpha(made_up):
     configs = style.configurations(made_up())
     family = configs[(~configs["static"]) & (configs["k_or_max_k"] == 8)].sort_values("alpha")
     brightness = [
         sum(int(colour[place : place + 2], 16) for place in (1, 3, 5)) for colour in family["colour"]
     ]
-    assert brightness == sorted(brightness, reverse=True)
+    assert brightness == sorted(brightness, reverse=True) and len(set(brightness)) == 4
 
 
 def test_one_alpha_has_the_full_colour(made_up):
@@ -39,3 +122,38 @@ def test_one_alpha_has_the_full_colour(made_up):
 def test_tint():
     assert style.tint("#0072b2", 0) == "#0072b2"
     assert style.tint("#0072b2", 1) == "#ffffff"
+
+
+def test_a_click_fades_the_others():
+    """A condition on the words `pick` instead of the selection would be true for ever."""
+    faded = style.faded(0.1).to_dict()
+    assert faded == {"condition": {"param": style.PICK, "value": 1.0}, "value": 0.1}
+
+
+def test_defaults_are_those_of_the_schema(pytestconfig):
+    schema = yaml.safe_load((pytestconfig.rootpath / "config.schema.yaml").read_text())["$defs"]
+    defaults = {
+        "null_name": schema["null_distribution"]["default"],
+        "weighting": schema["weighting"]["default"],
+        "min_k": schema["floor"]["default"],
+    }
+    assert defaults == style.DEFAULTS
+
+
+def seen_as(colour, matrix):
+    """CIE L*a*b* of a colour for an eye that `matrix` describes."""
+    channels = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.array(matrix) @ linear, 0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = np.array(to_xyz) @ seen / np.array([0.9505, 1.0, 1.089])
+    bent = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * bent[1] - 16, 500 * (bent[0] - bent[1]), 200 * (bent[1] - bent[2])])
+
+
+@pytest.mark.parametrize("matrix", [np.eye(3), PROTANOPIA, DEUTERANOPIA], ids=["usual", "protan", "deutan"])
+def test_hues_stay_apart_for_colour_blind_eyes(matrix):
+    """A difference of 15 in L*a*b* is plain to see for marks of this size; blue and Tol's purple had 8."""
+    pairs = itertools.combinations([*style.HUES, style.INK], 2)
+    nearest = min(np.linalg.norm(seen_as(a, matrix) - seen_as(b, matrix)) for a, b in pairs)
+    assert nearest > 15

@@ -23,11 +23,13 @@ from switchyard.routing.topk import TopK
 from switchyard.study import experiment_head
 
 NULLS = [NullDistribution(np.array([-3.0, 3.0]), np.array([0.0, 1.0]))] * 2
+TOPK = "switchyard.routing.topk:TopK"
 SETTINGS = {
-    "topk": {"config": "2experts_topk_baseline", "rule": "topk", "k": 2, "weighting": "model"},
+    "topk": {"config": "2experts_topk_baseline", "rule": "topk", "home": TOPK, "k": 2, "weighting": "model"},
     "bh": {
         "config": "4experts_bh_a050",
         "rule": "bh",
+        "home": "switchyard.routing.bh:BenjaminiHochberg",
         "max_k": 4,
         "min_k": 1,
         "alpha": 0.5,
@@ -47,8 +49,9 @@ def places(folder: Path) -> Files:
 def run(folder: Path, rule: str, model: Any, tokenizer: Any, table: pa.Table, **changes: Any) -> Files:
     files = places(folder)
     identity = {"study": "tiny", "model": "tiny", "setting": SETTINGS[rule], "dataset": "made-up"}
-    head = {**experiment_head(**identity, structure=describe(model.config)), "provenance": {"code": "abc"}}
     made = TopK(2) if rule == "topk" else BenjaminiHochberg(0.5, 4, null=NULLS)
+    head = experiment_head(**identity, rule=made, structure=describe(model.config))
+    head["provenance"] = {"code": "abc"}
     options = {
         "max_length": 32,
         "samples": 5,
@@ -57,10 +60,7 @@ def run(folder: Path, rule: str, model: Any, tokenizer: Any, table: pa.Table, **
         "spelled_out_samples": None,
         **changes,
     }
-    nulls = None if rule == "topk" else NULLS
-    write_experiment(
-        model, tokenizer, made, table, files, head=head, nulls=nulls, study_folder=folder, **options
-    )
+    write_experiment(model, tokenizer, made, table, files, head=head, study_folder=folder, **options)
     return files
 
 

@@ -1,7 +1,15 @@
 import io
+import itertools
+import re
 
 import pandas as pd
 
+from switchyard.reporting.pages import (
+    EQUAL_COMPUTE_TITLES,
+    write_configs,
+    write_equal_compute,
+    write_results,
+)
 from switchyard.reporting.paper import main_table, write_paper_tables
 from switchyard.reporting.tables import html_table, markdown_table
 
@@ -42,3 +50,41 @@ def test_html_escapes_and_formats():
 
 def test_a_pipe_does_not_break_a_row():
     assert markdown_table(["a"], [["x|y"]]).splitlines()[-1] == r"| x\|y |"
+
+
+def test_the_page_on_equal_compute_has_every_row_and_readers_words(made_up, tmp_path):
+    write_equal_compute(tmp_path / "page.html", made_up(controls=True), stamp={"code": "abc"})
+    page = (tmp_path / "page.html").read_text()
+    head = re.findall(r'<th class="\w+" scope="col">(.*?)</th>', page)
+    assert head == list(EQUAL_COMPUTE_TITLES.values()) and not any("_" in title for title in head)
+    rows = re.findall(r"<tr><td.*?</tr>", page)
+    assert len(rows) == 72
+    first = re.findall(r">([^<>]*)</td>", rows[0])
+    assert first[:5] == ["BH α 0.30, max 8", "held_out_text", "1.30", "1.30", "+0.0800"]
+    assert first[7:10] == ["&lt;0.001", "worse", "–"] and '"code":"abc"' in page
+
+
+def test_the_page_on_equal_compute_says_where_nothing_was_compared(made_up, tmp_path):
+    write_equal_compute(tmp_path / "page.html", made_up())
+    page = (tmp_path / "page.html").read_text()
+    assert "Nothing was compared" in page and "<th" in page and "<td" not in page
+
+
+def test_pages_name_configurations_first_and_files_last(made_up, tmp_path):
+    tables = made_up(controls=True)
+    write_results(tmp_path / "results.html", tables)
+    write_configs(tmp_path / "configs.html", tables)
+    for name, rows in (("results", len(tables.results)), ("configs", len(tables.configurations))):
+        page = (tmp_path / f"{name}.html").read_text()
+        head = re.findall(r'<th class="\w+" scope="col">(.*?)</th>', page)
+        assert head[0] == "configuration" and head[-1] == "config_<wbr>name"
+        assert page.count("<tr><td") == rows and ">nan<" not in page
+
+
+def test_the_main_table_keeps_sets_together_and_static_rules_first(made_up):
+    names = list(main_table(made_up(controls=True))["config_name"])
+    assert names[:8] == [f"{k}experts_topk_baseline" for k in range(1, 9)]
+    kinds = [re.sub(r"\d+", "", name.split("_as_")[0]) for name in names[11:]]
+    assert [kind for kind, _ in itertools.groupby(kind[:13] for kind in kinds)] == [
+        "experts_bh_a", "experts_bh_bu", "mixed_topk",
+    ]  # fmt: skip

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from switchyard.evaluation.logit_table import read_logits, write_logits
 from switchyard.files import read_stamp
+from switchyard.routing.logit_table import read_logits, write_logits
 
 
 def layers(number: int, tokens: int, experts: int) -> list[np.ndarray]:

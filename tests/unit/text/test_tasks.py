@@ -63,6 +63,19 @@ def test_arc_labels_may_be_letters_or_numbers() -> None:
     assert (sample["options"], sample["label"]) == (["sand", "water", "stone"], 1)
 
 
+def test_arc_items_may_have_three_to_five_choices_named_by_letters_or_numbers() -> None:
+    texts = ["sand", "water", "stone", "wood", "größer"]
+    asked = [("ABC", "C", 2), ("1234", "4", 3), ("ABCDE", "E", 4), ("1234", "1", 0), ("12345", "5", 4)]
+    records = [
+        ARC | {"choices": {"text": texts[: len(names)], "label": list(names)}, "answerKey": key}
+        for names, key, _ in asked
+    ]
+    samples = prepare(rows(*records), kind="choice", layout="arc").to_pylist()
+    assert [sample["label"] for sample in samples] == [label for _, _, label in asked]
+    assert [sample["options"] for sample in samples] == [texts[: len(names)] for names, _, _ in asked]
+    assert [sample["characters"] for sample in samples] == [[4, 5, 5, 4, 6][: len(n)] for n, _, _ in asked]
+
+
 def test_lambada_asks_for_what_follows_the_last_space() -> None:
     table = prepare(rows({"text": 'He said:\n\n"Yes, signs'}), kind="cloze", layout="lambada")
     assert table.to_pylist() == [{"sample_id": 0, "context": 'He said:\n\n"Yes,', "target": "signs"}]
@@ -161,6 +174,9 @@ def test_published_sets_are_read_whole(name: str, kind: str, layout: str, sample
     source = load_rows({"source": "file", "path": path})
     table = prepare(source, kind=kind, layout=layout)
     assert table.num_rows == samples
+    if layout == "arc":
+        assert {len(options) for options in table["options"].to_pylist()} == {3, 4, 5}
+        assert {row["answerKey"] for row in source.records} >= set("124ABCD")
     if layout == "hellaswag":
         assert table["label"].to_pylist() == [int(row["label"]) for row in source.records]
     if layout == "lambada":

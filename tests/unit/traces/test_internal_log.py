@@ -27,6 +27,10 @@ HEAD = dict.fromkeys(HEAD_KEYS) | {
 }
 
 
+def tail(logits, layer):
+    return 1.0 - NULLS[layer].cdf_at(logits.astype(np.float64))
+
+
 @pytest.fixture
 def written(tmp_path):
     """Write an experiment and its log; returns the log, its text, the trace and the scores."""
@@ -45,7 +49,7 @@ def written(tmp_path):
 
 
 def test_every_decision_of_every_sample(written):
-    log, _, trace, scores = written(min_k=0, nulls=NULLS)
+    log, _, trace, scores = written(min_k=0, p_values=tail)
     assert list(log) == [*HEAD_KEYS, "samples", "aggregate_stats", "trace"]
     assert [sample["sample_id"] for sample in log["samples"]] == [0, 1, 2, 3]
     slices = {(int(one.sample_id[0]), int(one.sequence[0])): one for one in trace.sequences()}
@@ -93,9 +97,9 @@ def read_floats(lists):
 
 
 def test_aggregate_is_over_all_tokens_whatever_is_spelled_out(written):
-    all_told, _, trace, _ = written(min_k=0, nulls=NULLS)
-    two, _, _, _ = written(min_k=0, nulls=NULLS, samples_spelled_out=2)
-    none, text, _, _ = written(min_k=0, nulls=NULLS, samples_spelled_out=0)
+    all_told, _, trace, _ = written(min_k=0, p_values=tail)
+    two, _, _, _ = written(min_k=0, p_values=tail, samples_spelled_out=2)
+    none, text, _, _ = written(min_k=0, p_values=tail, samples_spelled_out=0)
     assert [sample["sample_id"] for sample in two["samples"]] == [0, 1]
     assert none["samples"] == [] and json.loads(text)
     assert all_told["aggregate_stats"] == two["aggregate_stats"] == none["aggregate_stats"]

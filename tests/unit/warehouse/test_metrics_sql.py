@@ -16,8 +16,8 @@ CASES = {
     "text": {},
     "cloze": {"kind": "cloze"},
     "choice": {"kind": "choice"},
-    "static": {"strategy": "topk", "min_k": None, "k_or_max_k": 3},
-    "static, all experts": {"strategy": "topk", "min_k": None, "k_or_max_k": 6},
+    "static": {"strategy": "topk", "min_k": 3, "k_or_max_k": 3},
+    "static, all experts": {"strategy": "topk", "min_k": 6, "k_or_max_k": 6},
     "one expert": {"num_experts": 1, "k_or_max_k": 1, "trained_top_k": 1},
     "one layer": {"num_layers": 1},
     "tokens without experts": {"min_k": 0},
@@ -104,7 +104,11 @@ def test_scores_in_quality(case):
         agree(quality["byte_perplexity"], math.exp(loss / size))
         agree(quality["bits_per_byte"], loss / size / math.log(2))
     else:
-        assert quality["word_perplexity"] is quality["byte_perplexity"] is quality["bits_per_byte"] is None
+        assert quality["byte_perplexity"] is quality["bits_per_byte"] is None
+        if head["kind"] == "cloze":
+            agree(quality["word_perplexity"], math.exp(loss / len(scores)))
+        else:
+            assert quality["word_perplexity"] is None
     for column, name in (("correct", "acc"), ("correct_norm", "acc_norm")):
         values = [row[column] for row in scores]
         known = values[0] is not None
@@ -135,7 +139,7 @@ def test_layers(study):
 
 @pytest.mark.parametrize("kind", ["perplexity", "cloze", "choice"])
 def test_paired_differences(study, kind):
-    base = study.add("2experts_topk_baseline", kind=kind, strategy="topk", k_or_max_k=2, min_k=None)
+    base = study.add("2experts_topk_baseline", kind=kind, strategy="topk", k_or_max_k=2, min_k=2)
     other = study.add("4experts_bh_a030", kind=kind, seed=7)
     [row] = study.build().query("FROM paired_differences")
     ours, theirs = read(other).scores, read(base).scores
@@ -158,7 +162,7 @@ def test_paired_differences(study, kind):
 
 
 def test_trained_top_k_overlaps_itself_wholly_even_with_ties(study):
-    head = study.add("2experts_topk_baseline", strategy="topk", k_or_max_k=2, min_k=None, num_layers=1)
+    head = study.add("2experts_topk_baseline", strategy="topk", k_or_max_k=2, min_k=2, num_layers=1)
     rng = np.random.default_rng(0)
     forwards = []
     for lengths in BATCHES:

@@ -47,7 +47,7 @@ def study(tmp_path_factory):
 def made(folder):
     study = Study(folder)
     for dataset, kind in (("text", "perplexity"), ("cloze", "cloze"), ("choice", "choice")):
-        study.add("2experts_topk_baseline", dataset, kind=kind, strategy="topk", k_or_max_k=2, min_k=None)
+        study.add("2experts_topk_baseline", dataset, kind=kind, strategy="topk", k_or_max_k=2, min_k=2)
         study.add("4experts_bh_a030", dataset, kind=kind, seed=1)
     study.build([{"config": "4experts_bh_a030", **SPEED}])
     write_summaries(study.database, folder / "logs")

@@ -7,7 +7,7 @@ COMMENT ON COLUMN provenance.stamp IS 'JSON: code, config, inputs and library ve
 
 CREATE TABLE experiments (
     ordinal INTEGER, config VARCHAR, dataset VARCHAR, schema_version VARCHAR, study VARCHAR, model VARCHAR,
-    strategy VARCHAR, kind VARCHAR, k_or_max_k INTEGER, min_k INTEGER, alpha DOUBLE, null_name VARCHAR,
+    strategy VARCHAR, kind VARCHAR, set_name VARCHAR, label VARCHAR, matched VARCHAR, target_k DOUBLE, k_or_max_k INTEGER, min_k INTEGER, alpha DOUBLE, null_name VARCHAR,
     weighting VARCHAR, num_experts INTEGER, num_layers INTEGER, trained_top_k INTEGER, is_static BOOLEAN,
     trace VARCHAR, scores VARCHAR, trace_repeat VARCHAR, scores_repeat VARCHAR, provenance VARCHAR,
     PRIMARY KEY (config, dataset)
@@ -21,7 +21,11 @@ COMMENT ON COLUMN experiments.study IS 'Name of the study.';
 COMMENT ON COLUMN experiments.model IS 'Name of the model.';
 COMMENT ON COLUMN experiments.strategy IS 'Routing rule: topk, bh, ...';
 COMMENT ON COLUMN experiments.kind IS 'perplexity (running text), cloze (last word) or choice (endings).';
-COMMENT ON COLUMN experiments.k_or_max_k IS 'Experts per token of a static rule, the most of an adaptive one.';
+COMMENT ON COLUMN experiments.set_name IS 'Set of configurations in the study''s config that it comes from.';
+COMMENT ON COLUMN experiments.label IS 'The configuration as readers call it.';
+COMMENT ON COLUMN experiments.matched IS 'Configuration whose number of experts it takes over, dataset by dataset; null for others.';
+COMMENT ON COLUMN experiments.target_k IS 'Mean number of experts on calibration text that alpha was solved for; null for others.';
+COMMENT ON COLUMN experiments.k_or_max_k IS 'Experts per token of a static rule, the most of another one.';
 COMMENT ON COLUMN experiments.min_k IS 'Fewest experts per token; equal to k_or_max_k for a static rule.';
 COMMENT ON COLUMN experiments.alpha IS 'False discovery rate; null for rules without tests.';
 COMMENT ON COLUMN experiments.null_name IS 'Null distribution the p-values come from; null for rules without tests.';

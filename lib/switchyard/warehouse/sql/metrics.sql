@@ -49,7 +49,7 @@ COMMENT ON COLUMN metrics.output_determinism IS 'Share of samples whose argmax a
 CREATE TABLE quality AS
 SELECT config, dataset,
     acc, acc_stderr, acc_norm, acc_norm_stderr,
-    CASE WHEN kind = 'perplexity' THEN exp(loss / words) END AS word_perplexity,
+    CASE kind WHEN 'perplexity' THEN exp(loss / words) WHEN 'cloze' THEN exp(loss / samples) END AS word_perplexity,
     CASE WHEN kind = 'perplexity' THEN exp(loss / bytes) END AS byte_perplexity,
     CASE WHEN kind = 'perplexity' THEN loss / bytes / ln(2) END AS bits_per_byte,
     avg_loss, loss_tokens,
@@ -78,7 +78,7 @@ COMMENT ON COLUMN quality.acc IS 'Cloze: share of last words predicted greedily 
 COMMENT ON COLUMN quality.acc_stderr IS 'Standard error of acc.';
 COMMENT ON COLUMN quality.acc_norm IS 'Choice: as acc, log-likelihoods divided by characters; null otherwise.';
 COMMENT ON COLUMN quality.acc_norm_stderr IS 'Standard error of acc_norm.';
-COMMENT ON COLUMN quality.word_perplexity IS 'Text: exp(loss / words of the original pages).';
+COMMENT ON COLUMN quality.word_perplexity IS 'Text: exp(loss / words of the original pages); cloze: exp(loss / samples), the perplexity of LAMBADA; null for choice.';
 COMMENT ON COLUMN quality.byte_perplexity IS 'Text: exp(loss / UTF-8 bytes of the original pages).';
 COMMENT ON COLUMN quality.bits_per_byte IS 'Text: loss / bytes / ln 2.';
 COMMENT ON COLUMN quality.avg_loss IS 'Negative log-likelihood per target token, nats: ln of perplexity.';

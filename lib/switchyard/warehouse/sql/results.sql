@@ -19,6 +19,15 @@ ORDER BY ordinal;
 COMMENT ON VIEW bh_routing_results IS 'The published results: one row per experiment; columns as in metrics and quality.';
 COMMENT ON COLUMN bh_routing_results.routing_type IS 'Routing rule: topk, bh, ...';
 
+CREATE VIEW configurations AS
+SELECT config AS config_name, any_value(set_name) AS set_name, any_value(strategy) AS routing_type,
+    any_value(label) AS label, max(k_or_max_k) AS k_or_max_k, min(min_k) AS min_k, any_value(alpha) AS alpha,
+    any_value(target_k) AS target_k, any_value(null_name) AS null_name, any_value(weighting) AS weighting,
+    any_value(matched) AS matched
+FROM experiments GROUP BY config ORDER BY min(ordinal);
+COMMENT ON VIEW configurations IS 'The configurations of the study in its order; a matched one has the widest limits of any dataset.';
+COMMENT ON COLUMN configurations.routing_type IS 'Routing rule: topk, bh, ...';
+
 -- Perplexities of different texts have no arithmetic mean; of one text it is that text's, to the last digit.
 -- An accuracy task is a dataset with an accuracy; avg() ignores the others. Speed is the configuration's own.
 CREATE VIEW bh_routing_configs AS
@@ -30,7 +39,7 @@ WITH rows AS (
         CASE kind WHEN 'cloze' THEN acc_stderr WHEN 'choice' THEN acc_norm_stderr END AS stderr
     FROM experiments JOIN metrics USING (config, dataset) JOIN quality USING (config, dataset)
 )
-SELECT config AS config_name, any_value(strategy) AS routing_type, any_value(k_or_max_k) AS k_or_max_k,
+SELECT config AS config_name, any_value(strategy) AS routing_type, max(k_or_max_k) AS k_or_max_k,
     any_value(alpha) AS alpha,
     count(*) AS datasets,
     count(avg_task_accuracy) AS accuracy_tasks,

@@ -1,0 +1,89 @@
+"""One experiment from files to files: what a job of rule evaluate_experiment does, in whichever process."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+
+from switchyard.evaluation.experiment import REPEAT_SAMPLES
+from switchyard.evaluation.run import Files, write_experiment
+from switchyard.files import read_json
+from switchyard.models.load import folder_digest, load_model, load_tokenizer
+from switchyard.progress import bar
+from switchyard.provenance import stamp
+from switchyard.study import build_rule, digests, experiment_head
+
+
+def prepare(*, model: str, **_: object) -> None:
+    """Import the class of the model, which transformers does only as it loads one; opens no weights."""
+    kind = read_json(Path(model) / "config.json")["model_type"]
+    importlib.import_module(f"transformers.models.{kind}.modeling_{kind}")
+
+
+def evaluate(
+    *,
+    identity: dict[str, Any],
+    model: str,
+    dtype: str,
+    dataset: str,
+    reads: dict[str, Any],
+    files: list[str],
+    max_length: int,
+    samples: int,
+    run: dict[str, Any],
+    code: str,
+) -> None:
+    """Run one configuration on one dataset. All arguments are what JSON can hold.
+
+    Args:
+        identity: `study`, `model` and `dataset` by name, and `setting`, the `config.Configuration.job`.
+        model: its folder.
+        dataset: a prepared dataset.
+        reads: files that the rule reads, by name (`study.build_rule`).
+        files: results, in the order of `run.Files`.
+        run: the settings of `evaluation` in a study.
+        code: fingerprint of the library code.
+
+    Raises:
+        InputError: the rule, the model or the dataset cannot be used.
+    """
+    torch.set_num_threads(run["threads"])
+    folder, places = Path(model), Files(*map(Path, files))
+    rule = build_rule(identity["setting"], reads)
+    head = experiment_head(**identity, rule=rule, structure=read_json(folder / "structure.json"))
+    settings = {**identity, "dtype": dtype, "max_length": max_length, "samples": samples, **run}
+    inputs = {"model": folder_digest(folder), "dataset": dataset, **digests(reads)}
+    head["provenance"] = stamp(
+        code=code, config=settings, inputs=inputs, model={"name": identity["model"], "dtype": dtype}
+    )
+    table = pq.read_table(dataset)
+    with bar(sequences(table, samples), f"{head['config']} {head['dataset']}", unit="sequences") as progress:
+        write_experiment(
+            load_model(folder, dtype=dtype),
+            load_tokenizer(folder),
+            rule,
+            table,
+            places,
+            head=head,
+            study_folder=places.trace.parents[2],
+            max_length=max_length,
+            samples=samples,
+            batch_tokens=run["batch_tokens"],
+            keep_logits=run["keep_logits"],
+            spelled_out_samples=run["spelled_out_samples"],
+            progress=progress.update,
+        )
+
+
+def sequences(table: pa.Table, samples: int) -> int:
+    """Sequences of an experiment and its repeat, for the progress bar."""
+    if "options" not in table.column_names:
+        return samples + min(samples, REPEAT_SAMPLES)
+    options = pc.list_value_length(table["options"]).to_numpy()
+    return int(options[:samples].sum() + options[: min(samples, REPEAT_SAMPLES)].sum())

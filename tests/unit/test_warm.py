@@ -1,0 +1,356 @@
+"""The warm process does what the job's own process would have done, and never outlives whom it serves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pytest
+
+from reference.tiny import WORDS, tiny_model, tiny_tokenizer
+from switchyard import processes, warm
+from switchyard.files import write_json, write_table
+from switchyard.models.blocks import describe
+
+ROOT = Path(__file__).parents[2]
+
+WORK = """
+import logging, os, subprocess, sys, time
+from pathlib import Path
+from switchyard.errors import InputError
+
+IMPORTED_BY = os.getpid()
+
+def prepare(**_):
+    global PREPARED_BY
+    PREPARED_BY = os.getpid()
+
+def say(text, place):
+    print(text)
+    print(text.upper(), file=sys.stderr)
+    logging.getLogger("switchyard.work").warning("logged")
+    child = subprocess.run(["true"]).returncode
+    Path(place).write_text(f"{os.getpid()} {IMPORTED_BY} {PREPARED_BY} {os.getcwd()} {child}")
+
+def refuse(text):
+    raise InputError(text)
+
+def stumble():
+    return 1 // 0
+
+def leave(code):
+    sys.exit(code)
+
+def wait(note):
+    half = Path(note + ".part")
+    half.touch()
+    Path(note).write_text(str(os.getpid()))
+    try:
+        time.sleep(60)
+    finally:
+        half.unlink()
+
+def meet(mine, other):
+    Path(mine).touch()
+    for _ in range(500):
+        if Path(other).exists():
+            return
+        time.sleep(0.02)
+    raise InputError("nobody came")
+
+def spin():
+    import threading
+    threading.Thread(target=time.sleep, args=[60], daemon=True).start()
+"""
+
+OWNER = """
+import sys, time
+from switchyard import warm
+server = warm.start()
+import os
+print(os.environ[warm.VARIABLE], server.pid, flush=True)
+sys.stdin.read() if sys.argv[1:] == ["polite"] else time.sleep(120)
+"""
+
+JOB = """
+import json, sys
+from switchyard.warm import call
+function = sys.argv[1]
+call(function, json.loads(sys.argv[2]), log=sys.argv[3], prepare=f"{function.partition(':')[0]}:prepare")
+"""
+
+
+class Run:
+    """A workflow run with its server, and the jobs that it starts, in a folder of their own."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.folder, self.temporary = folder, folder / "temporary"
+        self.temporary.mkdir(parents=True)
+        (folder / "work.py").write_text(WORK)
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if name != warm.VARIABLE},
+            "PYTHONPATH": f"{ROOT / 'lib'}:{folder}",
+            "TMPDIR": str(self.temporary),
+            "SWITCHYARD_CHECKOUT": str(folder),
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        self.owner = self._start(OWNER, *words)
+        socket, server = self.owner.stdout.readline().split()
+        self.environment[warm.VARIABLE] = socket
+        self.server = psutil.Process(int(server))
+
+    def _start(self, program: str, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", program, *words],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def job(self, function: str, arguments: str = "{}", log: str = "job.log") -> subprocess.Popen[str]:
+        return self._start(JOB, function, arguments, log)
+
+    def end(self, function: str, arguments: str = "{}") -> tuple[int, str, str, str]:
+        """Exit code, stdout, stderr and log of a job."""
+        job = self.job(function, arguments)
+        out, error = job.communicate(timeout=60)
+        return job.returncode, out, error, (self.folder / "job.log").read_text()
+
+    def waiting(self) -> tuple[subprocess.Popen[str], psutil.Process]:
+        """A job in the middle of its work, and the process that does it."""
+        note = self.folder / "note"
+        note.unlink(missing_ok=True)
+        job = self.job("work:wait", '{"note": "note"}')
+        wait_for(lambda: note.is_file() and note.read_text())
+        return job, psutil.Process(int(note.read_text()))
+
+    def pids(self) -> tuple[int, int, int]:
+        """Who worked, who had imported the work's module, and who had prepared it."""
+        assert self.end("work:say", '{"text": "word", "place": "pids"}')[0] == 0
+        worker, importer, preparer = (self.folder / "pids").read_text().split()[:3]
+        return int(worker), int(importer), int(preparer)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """A run; its owner and, through it, everything else is killed at the end."""
+    run = Run(tmp_path / "run")
+    yield run
+    run.owner.kill()
+    run.owner.communicate()
+    wait_for(lambda: is_gone(run.server))
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "waited 30 s in vain"
+        time.sleep(0.02)
+
+
+def is_gone(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_work_is_done_in_a_fork_that_writes_where_the_job_writes(run: Run) -> None:
+    ended = run.end("work:say", '{"text": "word", "place": "place"}')
+    assert ended == (0, "word\n", "WORD\n", "logged\n")
+    worker, importer, preparer, folder, child = (run.folder / "place").read_text().split()
+    assert int(importer) == int(preparer) == run.server.pid != int(worker)
+    assert (folder, child) == (str(run.folder), "0")
+    assert run.pids()[0] != int(worker)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        ("work:refuse", '{"text": "models: none;\\n  fetch one"}'),
+        ("work:stumble", "{}"),
+        ("work:leave", '{"code": 0}'),
+        ("work:leave", '{"code": 7}'),
+        ("work:leave", '{"code": "no"}'),
+        ("work:missing", "{}"),
+        ("missing:work", "{}"),
+    ],
+)
+def test_every_ending_is_that_of_a_job_alone(run: Run, function: str, arguments: str) -> None:
+    warm_end = run.end(function, arguments)
+    del run.environment[warm.VARIABLE]
+    assert warm_end == run.end(function, arguments)
+    if function == "work:refuse":
+        line = "switchyard: error: models: none; fetch one\n"
+        assert warm_end == (1, "", line, line)
+
+
+def test_two_jobs_work_at_once(run: Run) -> None:
+    first = run.job("work:meet", '{"mine": "a", "other": "b"}')
+    second = run.job("work:meet", '{"mine": "b", "other": "a"}')
+    assert [job.wait(timeout=60) for job in (first, second)] == [0, 0]
+
+
+def test_killed_job_takes_its_fork_along(run: Run) -> None:
+    job, worker = run.waiting()
+    assert worker.ppid() == run.server.pid
+    job.kill()
+    wait_for(lambda: is_gone(worker))
+    assert not (run.folder / "note.part").exists()  # it had the time to remove what was half-written
+    assert run.pids()[1] == run.server.pid
+    wait_for(lambda: not run.server.children())  # no zombie either
+
+
+def test_killed_fork_fails_its_job(run: Run) -> None:
+    job, worker = run.waiting()
+    worker.kill()
+    _, error = job.communicate(timeout=30)
+    assert (job.returncode, error) == (1, f"{warm.KILLED}\n")
+    assert (run.folder / "job.log").read_text() == error
+    assert run.pids()[1] == run.server.pid
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_server_and_forks_end_with_the_run(run: Run, number: int) -> None:
+    job, worker = run.waiting()
+    run.owner.send_signal(number)
+    wait_for(lambda: is_gone(worker) and is_gone(run.server))
+    assert job.wait(timeout=30) == 1
+    wait_for(lambda: not list(run.temporary.iterdir()))
+
+
+def test_run_that_ends_leaves_nothing(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", "polite")
+    assert run.pids()[1] == run.server.pid
+    run.owner.communicate(timeout=30)
+    assert is_gone(run.server)
+    assert not list(run.temporary.iterdir())
+
+
+def test_killed_server_fails_the_job_under_way_and_leaves_the_next_to_itself(run: Run) -> None:
+    job, worker = run.waiting()
+    run.server.kill()
+    wait_for(lambda: is_gone(worker))
+    assert job.wait(timeout=30) == 1
+    assert Path(run.environment[warm.VARIABLE]).exists()  # a stale socket
+    del job
+    worker_pid, importer, _ = _alone(run)
+    assert worker_pid == importer
+
+
+def _alone(run: Run) -> tuple[int, int, int]:
+    """`Run.pids` where no server prepares."""
+    run.folder.joinpath("work.py").write_text(WORK.replace("IMPORTED_BY =", "PREPARED_BY = IMPORTED_BY ="))
+    return run.pids()
+
+
+def test_other_environment_is_left_to_itself(run: Run) -> None:
+    assert run.pids()[1] == run.server.pid
+    run.environment["OMP_NUM_THREADS"] = "3"
+    worker, importer, _ = _alone(run)
+    assert worker == importer != run.server.pid
+
+
+def test_other_code_is_left_to_itself(run: Run, tmp_path: Path) -> None:
+    copy = tmp_path / "lib" / "switchyard"
+    copy.mkdir(parents=True)
+    for name in ("warm", "job", "errors"):
+        (copy / f"{name}.py").write_bytes((ROOT / "lib" / "switchyard" / f"{name}.py").read_bytes())
+    run.environment["PYTHONPATH"] = f"{copy.parent}:{run.folder}"
+    worker, importer, _ = _alone(run)
+    assert worker == importer
+
+
+def test_server_that_has_threads_forks_no_more(run: Run) -> None:
+    (run.folder / "threads.py").write_text("from work import spin, stumble\nspin()\n")
+    code, _, error, _ = run.end("threads:stumble")
+    assert code == 1 and "ZeroDivisionError" in error
+    assert run.server.num_threads() == 2
+    worker, importer, _ = _alone(run)
+    assert worker == importer
+
+
+def test_two_runs_have_a_server_each(run: Run, tmp_path: Path) -> None:
+    other = Run(tmp_path / "other")
+    assert run.pids()[1] == run.server.pid
+    assert other.pids()[1] == other.server.pid != run.server.pid
+    other.owner.kill()
+    other.owner.communicate()
+    wait_for(lambda: is_gone(other.server))
+    assert run.pids()[1] == run.server.pid
+
+
+def test_server_that_does_not_end_is_an_orphan_like_any_other(run: Run) -> None:
+    _, worker = run.waiting()
+    run.server.suspend()
+    run.owner.kill()
+    run.owner.wait(timeout=30)
+    assert not is_gone(run.server)
+    ended = processes.end_marked("SWITCHYARD_CHECKOUT", run.folder.resolve(), is_kept=lambda _: False)
+    assert ended >= 2  # the server and the job; the fork falls with either
+    assert is_gone(run.server) and is_gone(worker)
+
+
+def experiment(folder: Path, k: int) -> str:
+    """Arguments of an evaluation of a tiny model on two texts, results in `folder`."""
+    model, dataset = folder.parent / "model", folder.parent / "texts.parquet"
+    if not model.exists():
+        tiny_model().save_pretrained(model)
+        tiny_tokenizer().save_pretrained(model)
+        write_json(model / "structure.json", describe(tiny_model().config))
+        texts = {"text": [WORDS, WORDS[40:]], "original_bytes": [len(WORDS), len(WORDS) - 40]}
+        write_table(
+            dataset, pa.table({"sample_id": [0, 1], "page": [0, 1], "original_words": [9, 8], **texts})
+        )
+    names = ["traces/e", "scores/e", "traces/e_repeat", "scores/e_repeat", "logs/e"]
+    files = [folder / "evaluate" / name for name in names]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    setting = {
+        "config": f"{k}experts_topk_baseline",
+        "rule": "topk",
+        "home": "switchyard.routing.topk:TopK",
+        "k": k,
+        "weighting": "model",
+    }
+    arguments = {
+        "identity": {"study": "tiny", "model": "own", "dataset": "own", "setting": setting},
+        "model": model,
+        "dtype": "float32",
+        "dataset": dataset,
+        "reads": {},
+        "files": files,
+        "max_length": 48,
+        "samples": 2,
+        "run": {"batch_tokens": 64, "threads": 1, "keep_logits": True, "spelled_out_samples": None},
+        "code": "abc",
+    }
+    return json.dumps(arguments, default=str)
+
+
+def test_experiments_in_forks_side_by_side_write_the_bytes_of_one_alone(run: Run, tmp_path: Path) -> None:
+    evaluate = "switchyard.evaluation.job:evaluate"
+    places = {k: tmp_path / f"warm{k}" for k in (1, 2, 3)}
+    jobs = [run.job(evaluate, experiment(place, k), f"{k}.log") for k, place in places.items()]
+    for job in jobs:
+        _, error = job.communicate(timeout=120)
+        assert job.returncode == 0, error
+    assert any("libtorch" in mapped.path for mapped in run.server.memory_maps())
+    del run.environment[warm.VARIABLE]
+    assert run.end(evaluate, experiment(tmp_path / "cold", 2))[0] == 0
+    written = sorted(path for path in (tmp_path / "cold").rglob("*") if path.is_file())
+    assert len(written) == 5
+    for path in written:
+        assert path.read_bytes() == (places[2] / path.relative_to(tmp_path / "cold")).read_bytes(), path
