@@ -9,6 +9,7 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "lib"))
 
 from switchyard import config as study_config
+from switchyard.configurations import RUN_SETTINGS, configurations, inspected
 from switchyard import warm
 from switchyard.errors import InputError
 from switchyard.provenance import fingerprint
@@ -21,7 +22,7 @@ try:
     # Snakemake puts a study file's keys first; the order of sets and datasets is that of config.yaml.
     config = study_config.merge(study_config.read(ROOT / "config.yaml"), config)
     config = study_config.resolve(config, study_config.read(ROOT / "config.schema.yaml"))
-    CONFIGS = {one.name: one for one in study_config.configurations(config)}
+    CONFIGS = {one.name: one for one in configurations(config)}
 except InputError as error:
     raise SystemExit(f"switchyard: error: {error}")  # a WorkflowError would add its own lines
 
@@ -46,7 +47,7 @@ TRAINED = [
 ]
 BUDGETS = [name for name, one in CONFIGS.items() if "budgets" in entry(one.rule).reads]
 EXPERIMENTS = [f"{name}_{dataset}" for name in CONFIGS for dataset in DATASETS]
-INSPECTED = study_config.inspected(config)
+INSPECTED = inspected(config)
 
 
 if workflow.remote_exec:

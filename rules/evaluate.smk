@@ -52,10 +52,7 @@ rule evaluate_experiment:
         samples=lambda w: TEXTS[w.dataset]["samples"],
         max_length=lambda w: TEXTS[w.dataset]["max_length"],
         run=lambda w: {
-            **{
-                key: config["evaluation"][key]
-                for key in ("batch_tokens", "threads", *study_config.RUN_SETTINGS)
-            },
+            **{key: config["evaluation"][key] for key in ("batch_tokens", "threads", *RUN_SETTINGS)},
             **CONFIGS[w.config].run,
         },
         code=lambda w: fingerprint("switchyard.evaluation.job", *rule_modules(w.config)),

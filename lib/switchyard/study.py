@@ -20,7 +20,7 @@ def build_rule(setting: Mapping[str, Any], files: Mapping[str, Any]) -> Any:
     """The routing rule of a configuration.
 
     Args:
-        setting: `config.Configuration.job`.
+        setting: `configurations.Configuration.job`.
         files: the study's files that the rule reads, by name: `nulls`, `logits`, `budgets`, `matched` (a list).
 
     Raises:

@@ -33,6 +33,7 @@ from transformers import LlamaConfig
 
 from reference.tiny import tiny_model, tiny_tokenizer
 from switchyard import config
+from switchyard.configurations import configurations
 from switchyard.files import write_json, write_table
 from switchyard.job import logged
 from switchyard.models.blocks import describe
@@ -95,9 +96,7 @@ class Bench:
 
         def read() -> None:
             merged = config.merge(config.read(ROOT / "config.yaml"), config.read(path))
-            config.configurations(
-                config.resolve(merged, config.read(ROOT / "config.schema.yaml"), self.folder)
-            )
+            configurations(config.resolve(merged, config.read(ROOT / "config.schema.yaml"), self.folder))
 
         return self._ending(lambda: _in_job(self.folder / "study.log", read))
 

@@ -42,7 +42,7 @@ def evaluate(
     """Run one configuration on one dataset. All arguments are what JSON can hold.
 
     Args:
-        identity: `study`, `model` and `dataset` by name, and `setting`, the `config.Configuration.job`.
+        identity: `study`, `model` and `dataset` by name, and `setting`, the `configurations.Configuration.job`.
         model: its folder.
         dataset: a prepared dataset.
         reads: files that the rule reads, by name (`study.build_rule`).
