@@ -83,8 +83,8 @@ def write_equal_compute(path: str | Path, tables: Tables, **options: Any) -> Non
     caption = (
         "Each configuration minus mixed static top-k of the same mean number of experts on the same dataset, paired by "
         "sample. Loss in nats per target token with its 95 % interval, above 0 is worse; accuracy as a share of all "
-        "answers, below 0 is worse. p-values are shown as they are and after Holm's correction for all comparisons of "
-        "the study; a verdict needs a corrected p below 0.05."
+        "answers, below 0 is worse. p-values are shown as they are and after Holm's correction, for all losses of the "
+        "study and for all accuracies; a verdict needs a corrected p below 0.05."
         if len(frame)
         else "Nothing was compared: the study has no set `{rule: mixed_topk, match: [...]}` among its rules."
     )

@@ -1,0 +1,41 @@
+"""The front page of the HTML report, made by Snakemake from reports/workflow.rst as it is made here."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import jinja2
+import pytest
+from docutils.core import publish_string
+
+from switchyard import config
+
+ROOT = Path(__file__).parents[3]
+STUDIES = [None, *sorted(path.name for path in (ROOT / "studies").glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_study_has_a_front_page_without_a_slip(study: str | None) -> None:
+    told = config.read(ROOT / "config.yaml")
+    if study:
+        told = config.merge(told, config.read(ROOT / "studies" / study))
+    files = {name: entry | {"source": "pocket"} for name, entry in told["datasets"].items() if entry}
+    told = config.resolve(told | {"datasets": files}, config.read(ROOT / "config.schema.yaml"), ROOT)
+    source = (ROOT / "reports" / "workflow.rst").read_text(encoding="utf-8")
+    text = (
+        jinja2.Environment(trim_blocks=True)
+        .from_string(source)
+        .render(snakemake=SimpleNamespace(config=told))
+    )
+    slips = io.StringIO()
+    page = publish_string(
+        text, writer="html", settings_overrides={"warning_stream": slips, "report_level": 1}
+    ).decode()
+    words = re.sub(r"<[^>]+>|\s+", " ", page[page.index("<body") :])
+    sets = re.findall(r"<li>(?:<p>)?<em>(\w+)</em>:", page)
+    assert slips.getvalue() == ""
+    assert not re.search(r"[a-z]\.[A-Z]", words), "two sentences without a space between"
+    assert sets == [name for name, one in told["rules"].items() if one["enabled"]]
