@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Mapping
 from typing import Any
@@ -44,6 +45,16 @@ def digests(files: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(found, list)
         else sha256_file(found)
         for name, found in files.items()
+    }
+
+
+def rule_as_run(setting: Mapping[str, Any], rule: Any) -> dict[str, Any]:
+    """A rule's settings as they were asked for, and its numbers as they were run: a solved alpha, a matched k."""
+    asked = {key: value for key, value in setting.items() if key not in _NOT_SETTINGS}
+    fields = {one.name: getattr(rule, one.name) for one in dataclasses.fields(rule) if one.init}
+    return {
+        **asked,
+        **{name: value for name, value in fields.items() if isinstance(value, int | float | str)},
     }
 
 

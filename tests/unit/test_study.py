@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from switchyard.errors import InputError
 from switchyard.files import write_table
 from switchyard.provenance import sha256_file, sha256_json
 from switchyard.routing.nulls import NullDistribution, nulls_table
-from switchyard.study import SCHEMA_VERSION, build_rule, digests, experiment_head
+from switchyard.study import SCHEMA_VERSION, build_rule, digests, experiment_head, rule_as_run
 
 STRUCTURE = {"num_experts": 64, "num_layers": 2, "top_k": 8}
 TOPK = {
@@ -81,6 +82,19 @@ def test_a_stamp_names_every_file_that_a_rule_reads(nulls: Path, tmp_path: Path)
     write_table(tmp_path / "trace.parquet", pa.table({"count": [1]}), {"code": "abc"})
     found = digests({"nulls": nulls, "matched": [tmp_path / "trace.parquet"]})
     assert found == {"nulls": sha256_file(nulls), "matched": sha256_json([{"code": "abc"}])}
+
+
+def test_what_was_run_is_told_with_what_was_asked_for(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"count": [1, 2, 2, 2]}), tmp_path / "trace.parquet")
+    setting = {
+        "config": "mixed_topk_as_x",
+        "rule": "mixed_topk",
+        "home": "switchyard.routing.mixed_topk:MixedTopK",
+        "matched": "x",
+        "weighting": "model",
+    }
+    rule = build_rule(setting, {"matched": [tmp_path / "trace.parquet"]})
+    assert rule_as_run(setting, rule) == {"matched": "x", "weighting": "model", "k": 1.75}
 
 
 def test_the_head_of_a_static_rule(nulls: Path) -> None:

@@ -40,7 +40,7 @@ def floor_and_ceiling(tables: Tables) -> alt.HConcatChart:
     return titled(
         views or [empty("no adaptive rule in this study")],
         "6. Floor, between, ceiling",
-        noted(tables, f"floor: no decision was made; mean of the datasets{order}"),
+        noted(tables, f"least and largest number allowed; mean of the datasets{order}"),
     )
 
 

@@ -17,7 +17,7 @@ from switchyard.files import read_json
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.progress import bar
 from switchyard.provenance import stamp
-from switchyard.study import build_rule, digests, experiment_head
+from switchyard.study import build_rule, digests, experiment_head, rule_as_run
 
 
 def prepare(*, model: str, **_: object) -> None:
@@ -62,6 +62,7 @@ def evaluate(
     head["provenance"] = stamp(
         code=code, config=settings, inputs=inputs, model={"name": identity["model"], "dtype": dtype}
     )
+    head["provenance"]["rule"] = rule_as_run(identity["setting"], rule)
     table = pq.read_table(dataset)
     with bar(sequences(table, samples), f"{head['config']} {head['dataset']}", unit="sequences") as progress:
         write_experiment(

@@ -52,8 +52,8 @@ def floor_and_ceiling(tables: Tables, found: Findings) -> list[str]:
     }
     words = (
         "Shares of (layer, token), means over datasets. On the floor a token got the least number of experts, on "
-        "the ceiling the largest: neither is a decision of the rule. The floor takes "
-        f"{found.span('floor_lowest', 'floor_highest')} of the decisions and the ceiling at most "
+        "the ceiling the largest, by the rule's own number or by the clamp to its limits; only between them does the "
+        f"number vary. The floor takes {found.span('floor_lowest', 'floor_highest')} and the ceiling at most "
         f"{found.say('ceiling_highest')}. Of {found.counted('adaptive_rules', 'adaptive configuration')}, "
         f"{found.say('mostly_floor')} are mostly floor and {found.say('mostly_ceiling')} mostly ceiling."
     )
@@ -65,10 +65,9 @@ def _speed_words(tables: Tables, found: Findings) -> list[str]:
     parts = []
     if found.count("partner_configurations"):
         parts.append(
-            "At the same mean number of experts, "
             f"{found.counted('partner_configurations', 'adaptive configuration')} ran at "
             f"{found.span('partner_ratio_lowest', 'partner_ratio_highest')} times the prefill speed of mixed static "
-            "top-k: what choosing costs."
+            "top-k with their mean number of experts over the datasets: what choosing costs."
         )
     if found.count("speed_configurations"):
         parts.append(

@@ -19,7 +19,7 @@ def recommendations(tables: Tables, found: Findings) -> list[str]:
             *_smaller_k(tables, found),
         ]
     else:
-        parts = (_equal_compute, _against_trained, _smaller_k, _time, _bounds, _match)
+        parts = (_equal_compute, _against_trained, _smaller_k, _time, _bounds)
         advice = [text for part in parts for text in part(tables, found)]
     return ["\n".join(f"{place}. {text}" for place, text in enumerate(advice, start=1))]
 
@@ -71,18 +71,14 @@ def _against_trained(tables: Tables, found: Findings) -> Iterator[str]:
     least = cheaper.loc[cheaper["cost"].idxmin(), "config_name"]
     yield (
         f"Stay with the trained {label} where quality counts: every adaptive configuration with fewer experts is "
-        f"measurably worse on some dataset. The least costly, {tables.labels[least]}, loses up to "
-        f"{found.say('trained_cost', config_name=least)} nats per target token."
+        f"measurably worse on some dataset, by uncorrected intervals. The least costly, {tables.labels[least]}, loses "
+        f"up to {found.say('trained_cost', config_name=least)} nats per target token{_better(found, least)}."
     )
 
 
 def _kept(tables: Tables, found: Findings, name: str) -> str:
     """The cheapest configuration that is not worse than the trained one."""
     place = {"config_name": name}
-    better = ""
-    if found.count("trained_better", **place):
-        total = found.counted("trained_datasets", "dataset", **place)
-        better = f", better on {found.say('trained_better', **place)} of {total}"
     allowed = found.value("trained_allowed", **place)
     room = (
         f"the intervals still allow {found.say('trained_allowed', **place)} nats per target token"
@@ -97,8 +93,17 @@ def _kept(tables: Tables, found: Findings, name: str) -> str:
     )
     return (
         f"{tables.labels[name]} is the cheapest adaptive rule not measurably worse than the trained "
-        f"{tables.labels[tables.trained]} on any dataset{better}; {room}, and {time}.{_but(found, place)}"
+        f"{tables.labels[tables.trained]} on any dataset{_better(found, name)}; {room}, and {time}.{_but(found, place)}"
     )
+
+
+def _better(found: Findings, name: str) -> str:
+    """`, and is better on 1 of 3 datasets`; nothing where it is better on none."""
+    place = {"config_name": name}
+    if not found.count("trained_better", **place):
+        return ""
+    total = found.counted("trained_datasets", "dataset", **place)
+    return f", and is better on {found.say('trained_better', **place)} of {total}"
 
 
 def _but(found: Findings, place: dict[str, str]) -> str:
@@ -130,8 +135,8 @@ def _smaller_k(tables: Tables, found: Findings) -> Iterator[str]:
     name = frame.loc[frame["cost"].idxmin(), "config_name"]
     yield (
         f"{tables.labels[name]} is the least costly smaller static k, and measurably worse than the trained "
-        f"{tables.labels[tables.trained]}: by up to {found.say('trained_cost', config_name=name)} nats per target "
-        "token."
+        f"{tables.labels[tables.trained]} on some dataset: by up to {found.say('trained_cost', config_name=name)} nats "
+        f"per target token{_better(found, name)}."
     )
 
 
@@ -159,24 +164,14 @@ def _bounds(tables: Tables, found: Findings) -> Iterator[str]:
     if found.count("mostly_floor"):
         span = found.span("mostly_floor_lowest", "mostly_floor_highest")
         parts.append(
-            f"do not read {found.counted('mostly_floor', 'configuration')} as adaptive, {span} of whose decisions "
-            "are the floor"
+            f"little is left to vary for {found.counted('mostly_floor', 'configuration')} with {span} of the "
+            "(layer, token) on the floor"
         )
     if found.count("mostly_ceiling"):
         parts.append(
-            f"treat {found.counted('mostly_ceiling', 'configuration')} as static top-k, of whose decisions "
-            f"{found.say('mostly_ceiling_lowest')} or more are the ceiling"
+            f"little is left to vary for {found.counted('mostly_ceiling', 'configuration')} with "
+            f"{found.say('mostly_ceiling_lowest')} or more of the (layer, token) on the ceiling"
         )
     if parts:
         text = listed(parts)
         yield f"{text[0].upper()}{text[1:]}."
-
-
-def _match(tables: Tables, found: Findings) -> Iterator[str]:
-    if found.count("unmatched_configurations"):
-        sets = listed([f"`{name}`" for name in dict.fromkeys(made.unmatched(tables)["set_name"])])
-        yield (
-            f"Compare {found.counted('unmatched_configurations', 'adaptive configuration')} (from {sets}) with "
-            "static top-k at equal compute before choosing one of them: name the sets in `match` of a `mixed_topk` "
-            "set."
-        )

@@ -64,7 +64,7 @@ def differences(tables: Tables) -> list[str]:
     words = (
         "This configuration minus mixed static top-k of the same mean number of experts. Loss in nats per target "
         "token with its 95 % interval, above zero is worse; accuracy in shares of all answers, below zero is worse. "
-        "p-values are adjusted by Holm's method."
+        "p-values are adjusted by Holm's method; the intervals stand alone and are not."
     )
     parts = [words]
     for set_name, rows in frame.groupby("set_name", sort=False):

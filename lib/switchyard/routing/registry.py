@@ -6,6 +6,7 @@ jobs are given the line of their own rule and never see this module.
 
 from __future__ import annotations
 
+from string import Formatter
 from typing import Any, NamedTuple
 
 from switchyard.errors import InputError
@@ -122,8 +123,9 @@ def _unusual(settings: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _filled(template: str, rule: str, settings: dict[str, Any]) -> str:
-    levels = {f"{key}_percent": key for key in ("alpha", "gamma", "p") if key in settings}
-    fields = settings | {field: percent(key, settings[key]) for field, key in levels.items()}
+    wanted = [name for _, name, _, _ in Formatter().parse(template) if name and name.endswith("_percent")]
+    levels = {name: name.removesuffix("_percent") for name in wanted}
+    fields = settings | {name: percent(key, settings[key]) for name, key in levels.items() if key in settings}
     try:
         return template.format(**fields)
     except KeyError as error:

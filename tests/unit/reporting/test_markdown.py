@@ -96,7 +96,6 @@ def test_without_controls_the_report_says_what_to_switch_on(made_up):
     text = text_of(made_up("wins"))
     assert "not compared" in section(text, "In short")
     assert "`mixed: {rule: mixed_topk, match: [bh]}`" in section(text, "In short")
-    assert "Compare 16 adaptive configurations (from `bh`)" in section(text, "Recommendations")
 
 
 def test_a_set_without_partners_is_named(made_up):

@@ -27,8 +27,8 @@ COMMENT ON COLUMN experiments.matched IS 'Configuration whose number of experts 
 COMMENT ON COLUMN experiments.target_k IS 'Mean number of experts on calibration text that alpha was solved for; null for others.';
 COMMENT ON COLUMN experiments.k_or_max_k IS 'Experts per token of a static rule, the most of another one.';
 COMMENT ON COLUMN experiments.min_k IS 'Fewest experts per token; equal to k_or_max_k for a static rule.';
-COMMENT ON COLUMN experiments.alpha IS 'False discovery rate; null for rules without tests.';
-COMMENT ON COLUMN experiments.null_name IS 'Null distribution the p-values come from; null for rules without tests.';
+COMMENT ON COLUMN experiments.alpha IS 'Level of the rule (for BH and BY a false discovery rate), as given or as solved for a budget; null for rules without one.';
+COMMENT ON COLUMN experiments.null_name IS 'Null distribution that the rule was given by name; null for rules that take none.';
 COMMENT ON COLUMN experiments.weighting IS 'How the weights of the chosen experts are scaled.';
 COMMENT ON COLUMN experiments.num_experts IS 'Experts per MoE block.';
 COMMENT ON COLUMN experiments.num_layers IS 'MoE blocks.';
