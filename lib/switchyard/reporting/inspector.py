@@ -218,7 +218,7 @@ def inspected(
         "config": head["config"],
         "dataset": head["dataset"],
         "label": label,
-        "limits": [most if head["min_k"] is None else head["min_k"], most],
+        "limits": [head["min_k"], most],
         "absent_p": "rule" if p_values is None else None if opened.has_logits else "logits",
         "samples": [
             {**row, "sequences": [one for one in sequences if one["sample"] == row["sample_id"]]}

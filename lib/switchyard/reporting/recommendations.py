@@ -164,14 +164,12 @@ def _bounds(tables: Tables, found: Findings) -> Iterator[str]:
     if found.count("mostly_floor"):
         span = found.span("mostly_floor_lowest", "mostly_floor_highest")
         parts.append(
-            f"little is left to vary for {found.counted('mostly_floor', 'configuration')} with {span} of the "
-            "(layer, token) on the floor"
+            f"{found.counted('mostly_floor', 'configuration')} with {span} of the (layer, token) on the floor"
         )
     if found.count("mostly_ceiling"):
         parts.append(
-            f"little is left to vary for {found.counted('mostly_ceiling', 'configuration')} with "
+            f"{found.counted('mostly_ceiling', 'configuration')} with "
             f"{found.say('mostly_ceiling_lowest')} or more of the (layer, token) on the ceiling"
         )
     if parts:
-        text = listed(parts)
-        yield f"{text[0].upper()}{text[1:]}."
+        yield f"Little is left to vary for {listed(parts)}."

@@ -44,7 +44,8 @@ def ratio_tests(
     The percentile bootstrap is not used because its tail is too light where Holm's correction looks: in 40,000
     simulated comparisons of 100 samples without a difference it rejected at 0.05 / 72 1.6 to 1.9 times as often as it
     should with loss differences of the pocket study, 4.4 times with exponential ones; this test 0.7 to 1.2 and 1.7
-    times. Against log-normal differences (skewness 6) neither is safe: 12 and 5 times.
+    times. Against log-normal differences (skewness 6) neither is safe: 12 and 5 times. `bench/loss_test_size.py` runs
+    such simulations.
 
     All pairs of one number of samples share their resamples, which follow from that number alone: a result does not
     depend on what else is tested. `low`, `high` and `p` are None for one sample; `low` and `high` also where so few

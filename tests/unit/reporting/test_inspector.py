@@ -110,7 +110,7 @@ def test_scores_and_limits_stand_beside_the_routing(experiment, tokenizer):
 
 
 def test_a_static_rule_has_one_limit_and_no_p_values(experiment, tokenizer):
-    trace, scores = experiment(tested=False, min_k=None, low=4, high=4)
+    trace, scores = experiment(tested=False, low=4, high=4)
     one = inspected(trace, scores, 1, tokenizer, label="top-4", rule=object(), max_tokens=99)
     layer = one["samples"][0]["sequences"][0]["layers"][0]
     assert one["limits"] == [4, 4] and one["absent_p"] == "rule"
