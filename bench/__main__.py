@@ -1,8 +1,8 @@
 """Run benchmarks and print their ratios as one Markdown table.
 
-    make bench                                        all of them, on the CPU
-    python -m bench selection attached                some
-    python -m bench selection attached --device cuda  on a GPU, where a benchmark can
+make bench                                        all of them, on the CPU
+python -m bench selection attached                some
+python -m bench selection attached --device cuda  on a GPU, where a benchmark can
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import torch
 
 from switchyard.errors import InputError
 from switchyard.routing.nulls import NullDistribution, p_values, read_nulls
+from switchyard.routing.ranking import rank
 from switchyard.routing.selection import Selection
 from switchyard.routing.weighting import check_weighting, chosen_probabilities, weigh
 
@@ -73,7 +74,7 @@ class AdaptiveRule:
             raise InputError(
                 f"{self.name}: max_k is {self.max_k} but layer {layer} has {logits.shape[-1]} experts, lower max_k"
             )
-        ranked, order = torch.sort(logits, dim=-1, descending=True, stable=True)
+        ranked, order = rank(logits)
         number = self.number(logits, ranked, order, layer)
         return select_first(self, logits, order, number, number if self.tests else None)
 

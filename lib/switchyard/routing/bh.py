@@ -37,4 +37,5 @@ class BenjaminiHochberg(NullRule, LevelRule):
             logits,
             lambda: null.critical_logits(self.level(num_experts), num_experts, dtype=holds_all_logits),
         )
-        return ((ranked >= critical) * torch.arange(1, num_experts + 1, device=logits.device)).amax(dim=-1)
+        ranks = torch.arange(1, num_experts + 1, dtype=torch.int16, device=logits.device)
+        return ((ranked >= critical) * ranks).amax(dim=-1).long()

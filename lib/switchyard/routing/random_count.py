@@ -15,6 +15,7 @@ import torch
 from switchyard.errors import InputError
 from switchyard.routing.adaptive import select_first
 from switchyard.routing.draws import token_draws
+from switchyard.routing.ranking import rank
 from switchyard.routing.selection import Selection
 from switchyard.routing.weighting import check_weighting
 
@@ -72,8 +73,7 @@ class RandomCount:
         weights = np.array(self.counts[layer])
         shares = torch.from_numpy(weights.cumsum() / weights.sum()).to(logits.device)
         number = torch.searchsorted(shares, draws, right=True)  # the first count whose share exceeds the draw
-        order = torch.sort(logits, dim=-1, descending=True, stable=True).indices
-        return select_first(self, logits, order, number)
+        return select_first(self, logits, rank(logits)[1], number)
 
     def _check(self, layer: int, num_experts: int) -> None:
         if layer >= len(self.counts):
