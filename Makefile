@@ -47,8 +47,8 @@ format: $(INSTALLED)  ## format the Python and Snakemake files
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/snakefmt Snakefile rules
 
-bench: $(INSTALLED)  ## benchmarks that print ratios
-	@for script in bench/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+bench: $(INSTALLED)  ## benchmarks that print ratios; ARGS="selection trace" for some of them
+	@$(BIN)/python -m bench $(ARGS)
 
 # An installation that was cut short leaves .installing behind, and is begun again from an empty folder.
 $(INSTALLED): envs/lock.txt

@@ -17,7 +17,7 @@ from switchyard.errors import InputError
 from switchyard.routing.nulls import NullDistribution, p_values, read_nulls
 from switchyard.routing.ranking import rank
 from switchyard.routing.selection import Selection
-from switchyard.routing.weighting import check_weighting, chosen_probabilities, weigh
+from switchyard.routing.weighting import check_weighting, router_probabilities, weigh
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -153,16 +153,15 @@ def select_first(
 
     `rule` gives the limits and how to weigh. There is one slot at least, empty where the most is no expert at all.
     """
-    num_experts = logits.shape[-1]
     fewest, most = rule.limits
     count = number.clamp(fewest, most)
-    ranks = torch.arange(1, max(most, 1) + 1, device=logits.device)
-    experts = order[:, : len(ranks)].masked_fill(ranks > count.unsqueeze(-1), num_experts)
+    first = order[:, : max(most, 1)]
+    unused = torch.arange(first.shape[-1], device=logits.device) >= count.unsqueeze(-1)
     weights = weigh(
-        chosen_probabilities(logits, experts),
+        router_probabilities(logits).gather(-1, first).masked_fill(unused, 0.0),
         logits,
         weighting=rule.weighting,
         trained_top_k=rule.trained_top_k,
         normalise=rule.normalise,
     )
-    return Selection(experts, weights, count, rejections)
+    return Selection(first.masked_fill(unused, logits.shape[-1]), weights, count, rejections)

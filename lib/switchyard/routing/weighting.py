@@ -25,13 +25,6 @@ def router_probabilities(logits: Tensor) -> Tensor:
     return torch.softmax(logits, dim=-1, dtype=torch.float32)
 
 
-def chosen_probabilities(logits: Tensor, experts: Tensor) -> Tensor:
-    """Probability of each chosen expert, float32 [tokens, slots]; 0 in slots that hold num_experts."""
-    num_experts = logits.shape[-1]
-    chosen = router_probabilities(logits).gather(-1, experts.clamp(max=num_experts - 1))
-    return chosen.masked_fill(experts == num_experts, 0.0)
-
-
 def weigh(
     chosen: Tensor, logits: Tensor, *, weighting: str, trained_top_k: int | None, normalise: bool | None
 ) -> Tensor:
