@@ -140,6 +140,17 @@ def routing_entropies(trace: Rows) -> np.ndarray:
     return -(shares * np.log(shares)).sum(axis=1)
 
 
+def chosen_in_trained(trained_top_k: int, trace: Rows) -> list[int]:
+    """Chosen experts of each row whose logit is not below the k-th largest, at most k."""
+    found = []
+    for row in trace:
+        kth = sorted(row["router_logits"], reverse=True)[trained_top_k - 1]
+        found.append(
+            min(sum(row["router_logits"][expert] >= kth for expert in row["experts"]), trained_top_k)
+        )
+    return found
+
+
 def trained_overlap(head: dict, trace: Rows) -> tuple[float, float]:
     """Mean Jaccard with, and recall of, the trained top-k; for logits without ties."""
     jaccards, recalls = [], []

@@ -20,6 +20,7 @@ from switchyard.warehouse.database import create, run_sql, transaction
 from switchyard.warehouse.documentation import document_common_columns
 from switchyard.warehouse.file_views import create_file_views
 from switchyard.warehouse.invariants import refuse_impossible
+from switchyard.warehouse.logits import measured
 
 STRUCTURE_KEYS = (
     "hidden_size",
@@ -162,10 +163,13 @@ def _count(connection: duckdb.DuckDBPyConnection, row: dict[str, Any], folder: P
     """Add one experiment's samples and the counts of its trace."""
     named = {name: row[name] for name in ("config", "dataset")}
     run_sql(connection, "samples", **named, scores=row["scores"])
-    sizes = {name: row[name] for name in ("num_layers", "num_experts", "trained_top_k")}
+    sizes = {name: row[name] for name in ("num_layers", "num_experts")}
     run_sql(connection, "trace_counts", **named, **sizes, trace=row["trace"])
-    if LOGITS in pq.read_schema(folder / row["trace"]).names:
+    trace = folder / row["trace"]
+    if LOGITS in pq.read_schema(trace).names:
+        connection.register("measured", measured(trace, row["trained_top_k"]))
         run_sql(connection, "trace_logits")
+        connection.unregister("measured")
     if row["trace_repeat"] is not None:
         run_sql(connection, "trace_repeat", trace_repeat=row["trace_repeat"])
     if row["scores_repeat"] is not None:

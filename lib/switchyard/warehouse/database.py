@@ -28,6 +28,7 @@ def create(path: Path, study_folder: Path) -> duckdb.DuckDBPyConnection:
     connection.execute(f"SET threads = {THREADS}")
     connection.execute(f"SET temp_directory = {literal(f'{path}.tmp')}")
     connection.execute("SET autoinstall_known_extensions = false")
+    connection.execute("SET enable_progress_bar = false")
     connection.execute(f"SET file_search_path = {literal(str(study_folder))}")
     return connection
 
