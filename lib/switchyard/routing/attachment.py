@@ -38,6 +38,7 @@ class Attachment:
         """The rule with `trained_top_k` and `normalise` filled in; None when only observing."""
         self.observer = observer
         self._rows = Rows()
+        self._logits: list[Tensor] = []
         self._wants_context = observer is not None or getattr(rule, "needs_context", rule is not None)
 
     def label(self, *, sample: Sequence[int], sequence: Sequence[int]) -> None:
@@ -46,11 +47,20 @@ class Attachment:
 
     def _before_forward(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         self._rows.take(args, kwargs)
+        self._logits.clear()
+
+    def _after_forward(self, module: nn.Module, args: tuple, output: Any) -> None:
+        """Refuse NaN in all layers at once: every look at a value makes a GPU wait."""
+        sums = [logits.sum().to(self._logits[0].device) for logits in self._logits]
+        if sums and torch.stack(sums).isnan().any():
+            for layer, logits in enumerate(self._logits):
+                self._refuse_nan(layer, logits)
+        self._logits.clear()
 
     def _after_gate(self, layer: int, output: Any) -> Any:
         """Replace the weights [tokens, slots] and indices [tokens, slots] that a router answers with."""
         logits, own_weights, own_experts = _router_answer(layer, output)
-        self._refuse_nan(layer, logits)
+        self._logits.append(logits)
         context = self._rows.context() if self._wants_context else None
         if self.rule is None:
             count = torch.full_like(own_experts[:, 0], own_experts.shape[-1])
@@ -63,8 +73,7 @@ class Attachment:
         return logits, selection.weights, selection.experts
 
     def _refuse_nan(self, layer: int, logits: Tensor) -> None:
-        nan = logits.isnan()
-        if nan.any() and (nan.any(dim=-1) & self._rows.context().is_token).any():
+        if (logits.isnan().any(dim=-1) & self._rows.context().is_token).any():
             raise InputError(
                 f"router logits of layer {layer} are NaN: check the model's weights and its dtype"
             )
@@ -104,6 +113,7 @@ def attach(
 def _install_hooks(core: nn.Module, attachment: Attachment, undo: ExitStack) -> None:
     before = core.register_forward_pre_hook(attachment._before_forward, with_kwargs=True)
     undo.callback(before.remove)
+    undo.callback(core.register_forward_hook(attachment._after_forward).remove)
     for block in attachment.blocks:
         after = block.gate.register_forward_hook(
             lambda gate, args, output, layer=block.layer: attachment._after_gate(layer, output)

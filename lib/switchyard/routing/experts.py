@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding_bag, linear
 
 # transformers decides here which device and dtype have a grouped product, and falls back on a loop where none has
-from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, _grouped_linear
+from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, _grouped_mm
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,10 +32,14 @@ def ragged_experts(experts: nn.Module, hidden: Tensor, index: Tensor, weights: T
         return _own[experts](experts, hidden, index, weights)
     if kept.numel() == 0:
         return torch.zeros_like(hidden)
-    token = kept // index.shape[-1]
     expert, order = index.flatten()[kept].sort(stable=True)
+    used = weights.flatten()[kept]
+    if len(hidden) == 1:
+        outputs = _grouped_experts(experts, hidden.repeat(len(kept), 1), expert)
+        return (used[order] @ outputs.to(used.dtype)).to(hidden.dtype).unsqueeze(0)
+    token = kept // index.shape[-1]
     outputs = _grouped_experts(experts, hidden.index_select(0, token[order]), expert)
-    return _sum_by_token(outputs, order, token, weights.flatten()[kept], len(hidden)).to(hidden.dtype)
+    return _sum_by_token(outputs, order, token, used, len(hidden)).to(hidden.dtype)
 
 
 def own_implementation(experts: nn.Module, name: str | None) -> Callable[..., Tensor]:
@@ -56,19 +60,30 @@ def forget(experts: nn.Module) -> None:
 
 def _grouped_experts(experts: nn.Module, rows: Tensor, expert: Tensor) -> Tensor:
     """Each row [pairs, hidden_size] through its expert [pairs], which is sorted."""
-    ids = torch.arange(experts.num_experts, device=expert.device)
-    ends = torch.searchsorted(
-        expert, ids, right=True, out_int32=True
-    )  # [num_experts], where each one's rows end
-    inner = _project(experts, "gate_up_proj" if experts.has_gate else "up_proj", rows, expert, ends)
+    inner = _project(experts, "gate_up_proj" if experts.has_gate else "up_proj", rows, expert)
     inner = experts._apply_gate(inner) if experts.has_gate else experts.act_fn(inner)
-    outputs = _project(experts, "down_proj", inner, expert, ends)
+    outputs = _project(experts, "down_proj", inner, expert)
     return experts.post_expert_norm(outputs) if experts.has_post_expert_norm else outputs
 
 
-def _project(experts: nn.Module, name: str, rows: Tensor, expert: Tensor, ends: Tensor) -> Tensor:
-    bias = getattr(experts, f"{name}_bias")[expert] if experts.has_bias else None
-    return _grouped_linear(rows, getattr(experts, name), ends, bias=bias, is_transposed=experts.is_transposed)
+def _project(experts: nn.Module, name: str, rows: Tensor, expert: Tensor) -> Tensor:
+    weight = getattr(experts, name)
+    result = _grouped_linear(rows, weight.mT if experts.is_transposed else weight, expert)
+    return result + getattr(experts, f"{name}_bias")[expert] if experts.has_bias else result
+
+
+def _grouped_linear(rows: Tensor, weight: Tensor, expert: Tensor) -> Tensor:
+    """Each row [pairs, in] times the matrix of its expert in `weight` [num_experts, out, in]: [pairs, out].
+
+    `expert` [pairs] is sorted. A CPU's grouped product visits all experts, so that a few rows are quicker one by one.
+    """
+    num_experts = len(weight)
+    if rows.device.type == "cpu" and len(rows) <= num_experts // 4:
+        pairs = zip(rows.split(1), expert.tolist(), strict=True)
+        return torch.cat([linear(row, weight[one]) for row, one in pairs])
+    ids = torch.arange(num_experts, device=expert.device)
+    ends = torch.searchsorted(expert, ids, right=True, out_int32=True)  # where each one's rows end
+    return _grouped_mm(rows, weight.mT, ends)
 
 
 def _sum_by_token(outputs: Tensor, order: Tensor, token: Tensor, weights: Tensor, tokens: int) -> Tensor:
