@@ -21,9 +21,11 @@ from switchyard.study import build_rule, digests, experiment_head, rule_as_run
 
 
 def prepare(*, model: str, **_: object) -> None:
-    """Import the class of the model, which transformers does only as it loads one; opens no weights."""
+    """Import what an evaluation would import on the way: the model's class, pandas by pyarrow. Opens no weights."""
     kind = read_json(Path(model) / "config.json")["model_type"]
-    importlib.import_module(f"transformers.models.{kind}.modeling_{kind}")
+    for module in (f"{kind}.modeling_{kind}", "auto.modeling_auto", "auto.tokenization_auto"):
+        importlib.import_module(f"transformers.models.{module}")
+    importlib.import_module("pyarrow.dataset")
 
 
 def evaluate(
