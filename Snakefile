@@ -13,6 +13,7 @@ report: "reports/workflow.rst"
 
 include: "rules/common.smk"
 include: "rules/prepare.smk"
+include: "rules/observe.smk"
 include: "rules/calibrate.smk"
 include: "rules/evaluate.smk"
 include: "rules/aggregate.smk"
@@ -23,6 +24,7 @@ rule all:
     default_target: True
     input:
         rules.prepare_all.input,
+        rules.observe_all.input,
         rules.calibrate_all.input,
         rules.evaluate_all.input,
         rules.aggregate_all.input,

@@ -40,7 +40,9 @@ TEXTS = {
     **config["datasets"],
     **{name: config["calibration"][name] for name in study_config.RESERVED_DATASETS},
 }
-if "hub" not in {entry["source"] for entry in (*config["models"].values(), *TEXTS.values())}:
+if "hub" not in {
+    entry["source"] for entry in (*config["models"].values(), *TEXTS.values(), *config["corpora"].values())
+}:
     os.environ.update(HF_HUB_OFFLINE="1")
 TRAINED = [
     name for name, entry in config["models"].items() if entry["source"] == "pocket" and entry["retrain"]
@@ -62,6 +64,7 @@ wildcard_constraints:
     model="|".join(config["models"]),
     config="|".join(map(re.escape, CONFIGS)),
     dataset="|".join(TEXTS),
+    corpus="|".join(config["corpora"]),
     text="|".join(study_config.RESERVED_DATASETS),
 
 
@@ -95,6 +98,14 @@ def dataset_source(wildcards):
     if entry["source"] == "pocket":
         return f"{STUDY}/prepare/corpus.parquet"
     return f"{config['data_folder']}/{entry['path']}" if entry["source"] == "file" else []
+
+
+def corpus_files(wildcards):
+    """The pocket corpus, local files, or nothing for the hub."""
+    entry = config["corpora"][wildcards.corpus]
+    if entry["source"] == "pocket":
+        return f"{STUDY}/prepare/corpus.parquet"
+    return [f"{config['data_folder']}/{path}" for path in entry.get("paths", [])]
 
 
 def model_files(wildcards):

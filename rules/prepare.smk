@@ -4,6 +4,8 @@ Reads   installed packages, local files or the hub, resources/
 Writes  prepare/corpus.parquet           the pocket corpus with its splits, and corpus.json beside it
         prepare/datasets/{dataset}.parquet   samples in the columns of their kind
         prepare/models/{model}/          a model folder with its structure.json
+        prepare/checkpoints/{model}/     weights on the way there, of models trained here
+        prepare/corpora/{corpus}.parquet documents to observe routing on: digest, domain, side, text
 """
 
 
@@ -53,12 +55,32 @@ rule prepare_dataset:
         "../workflow_scripts/prepare_dataset.py"
 
 
+rule prepare_corpus:
+    """Put the documents of a corpus on three sides by the hash of their text: offline, tuning, final."""
+    input:
+        corpus_files,
+    output:
+        f"{STUDY}/prepare/corpora/{{corpus}}.parquet",
+    log:
+        f"{LOGS}/prepare_corpus/{{corpus}}.log",
+    benchmark:
+        f"{LOGS}/prepare_corpus/{{corpus}}.tsv"
+    conda:
+        "../envs/text.yaml"
+    params:
+        entry=lambda w: {key: value for key, value in config["corpora"][w.corpus].items() if key != "paths"},
+        code=fingerprint("switchyard.text.corpora"),
+    script:
+        "../workflow_scripts/prepare_corpus.py"
+
+
 rule train_pocket_model:
     """Train a pocket model from scratch on the training split; resumes from its own checkpoints."""
     input:
         corpus=rules.harvest_corpus.output.corpus,
     output:
-        directory(f"{STUDY}/prepare/models/{{model}}"),
+        model=directory(f"{STUDY}/prepare/models/{{model}}"),
+        kept=directory(f"{STUDY}/prepare/checkpoints/{{model}}"),
     log:
         f"{LOGS}/train_pocket_model/{{model}}.log",
     benchmark:

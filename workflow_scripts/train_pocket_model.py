@@ -1,6 +1,7 @@
 """Rule train_pocket_model: corpus -> a pocket model trained from scratch."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from switchyard.files import atomic, write_json
 from switchyard.job import logged
 from switchyard.models.blocks import describe
-from switchyard.models.pocket import Recipe, encode, save_pocket, train
+from switchyard.models.pocket import Recipe, encode, save_pocket, save_step, step_folder, train
 from switchyard.progress import bar
 from switchyard.provenance import stamp
 from switchyard.text.tokenizer import train_tokenizer
@@ -23,6 +24,7 @@ def main(
     vocabulary_size: int,
     corpus: Path,
     output: Path,
+    kept: Path,
     checkpoints: Path,
     code: str,
 ) -> None:
@@ -31,6 +33,9 @@ def main(
         split: [row["text"] for row in rows if row["split"] == split] for split in ("train", "validation")
     }
     tokenizer = train_tokenizer(texts["train"], vocabulary_size=vocabulary_size)
+    staged = checkpoints.with_name(
+        f"{checkpoints.name}-kept"
+    )  # Snakemake empties outputs of a job that was killed
     with bar(recipe.steps, f"train_pocket_model {name}") as progress:
         model, log = train(
             recipe,
@@ -40,11 +45,16 @@ def main(
             checkpoints=checkpoints,
             device="cuda" if torch.cuda.is_available() else "cpu",
             report=progress.update,
+            keep=partial(save_step, staged),
         )
     made = stamp(code=code, config={"vocabulary_size": vocabulary_size}, inputs={"corpus": corpus})
-    with atomic(output) as partial:
-        save_pocket(partial, model, tokenizer, recipe, log)
-        write_json(partial / "structure.json", {**describe(model.config), "provenance": made})
+    with atomic(output) as folder:
+        save_pocket(folder, model, tokenizer, recipe, log)
+        write_json(folder / "structure.json", {**describe(model.config), "provenance": made})
+    with atomic(kept) as folder:
+        for step in recipe.kept_steps:
+            shutil.copytree(step_folder(staged, step), step_folder(folder, step))
+    shutil.rmtree(staged)
     shutil.rmtree(checkpoints)
 
 
@@ -56,7 +66,8 @@ if __name__ == "__main__":
             recipe=Recipe(**settings),
             vocabulary_size=snakemake.params.vocabulary_size,
             corpus=Path(snakemake.input.corpus),
-            output=Path(snakemake.output[0]),
+            output=Path(snakemake.output.model),
+            kept=Path(snakemake.output.kept),
             checkpoints=Path(snakemake.params.checkpoints),
             code=snakemake.params.code,
         )

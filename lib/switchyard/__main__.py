@@ -9,6 +9,7 @@ from pathlib import Path
 
 from switchyard.errors import InputError
 from switchyard.files import atomic, read_json, write_text
+from switchyard.observation.verbs import register as register_observation
 
 
 def describe(arguments: argparse.Namespace) -> None:
@@ -63,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--from", dest="study", type=Path, required=True, help="results folder of the study")
     verb.add_argument("--to", type=Path, default=Path("resources"), help="folder that models are shipped in")
     verb.set_defaults(run=ship_models)
+    register_observation(verbs)
     return top
 
 

@@ -89,7 +89,7 @@ def resolve(config: dict[str, Any], schema: dict[str, Any], root: Path = Path(".
     Raises:
         InputError: the first complaint, in one line.
     """
-    named = ("models", "datasets", "rules")
+    named = ("models", "datasets", "corpora", "rules")
     pruned = {key: _without_nulls(value) if key in named else value for key, value in config.items()}
     filled = _with_defaults(pruned, schema, schema)
     errors = sorted(Draft202012Validator(schema).iter_errors(filled), key=_precedence)
@@ -218,6 +218,7 @@ def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
             yield f"datasets.{name}: the nulls would be fitted on it or checked with it; give calibration another split"
         if name in RESERVED_DATASETS:
             yield f"datasets.{name}: this name is kept for the calibration's own texts; choose another"
+    yield from _unobservable(config, root)
     for path, dataset in _texts(config):
         if dataset["source"] == "file" and not (root / config["data_folder"] / dataset["path"]).is_file():
             yield f"{path}.path: {config['data_folder']}/{dataset['path']} is no file; set data_folder or path"
@@ -236,10 +237,25 @@ def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
         yield f"rules: two sets give the configuration {twice!r}; give each its own values"
 
 
+def _unobservable(config: dict[str, Any], root: Path) -> Iterator[str]:
+    """What is wrong with the observation and its corpus."""
+    observation = config["observation"]
+    if observation["corpus"] not in config["corpora"]:
+        known = ", ".join(config["corpora"])
+        yield f"observation.corpus: {observation['corpus']!r} is no corpus of this study; name one of {known}"
+    for unknown in sorted(set(observation["models"] or []) - set(config["models"])):
+        yield f"observation.models: {unknown!r} is no model of this study; name one of {', '.join(config['models'])}"
+    for name, corpus in config["corpora"].items():
+        for path in corpus.get("paths", []):
+            if corpus["source"] == "file" and not (root / config["data_folder"] / path).is_file():
+                yield f"corpora.{name}.paths: {config['data_folder']}/{path} is no file; set data_folder or paths"
+
+
 def _corpus_packages(config: dict[str, Any]) -> list[str]:
     """Packages that must be there: those of the corpus, when the study uses it."""
     trained = any(entry["source"] == "pocket" and entry["retrain"] for entry in config["models"].values())
-    used = trained or any(dataset["source"] == "pocket" for _, dataset in _texts(config))
+    texts = [*(dataset for _, dataset in _texts(config)), *config["corpora"].values()]
+    used = trained or any(text["source"] == "pocket" for text in texts)
     return config["corpus"]["packages"] if used else []
 
 

@@ -15,7 +15,7 @@ LINE_SECONDS = 10.0
 class Lines:
     """What a bar is where nothing can be overwritten: `name: 40 % (4 of 10 samples, 00:12 gone, 00:18 left)`."""
 
-    def __init__(self, total: int, description: str, *, unit: str, stream: TextIO) -> None:
+    def __init__(self, total: int | None, description: str, *, unit: str, stream: TextIO) -> None:
         self.total, self.description, self.unit, self.stream = total, description, unit, stream
         self.done = 0
         self.started = self.printed = time.monotonic()
@@ -29,7 +29,11 @@ class Lines:
     def update(self, n: int = 1) -> None:
         """Count `n` more units; print a line if the last one is old or this is the end."""
         self.done += n
-        if self.done >= self.total > self.done - n or time.monotonic() - self.printed >= LINE_SECONDS:
+        if (
+            self.total is not None
+            and self.done >= self.total > self.done - n
+            or time.monotonic() - self.printed >= LINE_SECONDS
+        ):
             self._print()
 
     def close(self) -> None:
@@ -38,17 +42,23 @@ class Lines:
     def _print(self) -> None:
         self.printed = time.monotonic()
         gone = self.printed - self.started
+        if self.total is None:
+            self._write(f"{self.done} {self.unit}, {tqdm.format_interval(gone)} gone")
+            return
         left = gone * (self.total - self.done) / self.done if self.done else 0.0
         share = 100 * self.done // max(self.total, 1)
         times = f"{tqdm.format_interval(gone)} gone, {tqdm.format_interval(left)} left"
-        self.stream.write(
-            f"{self.description}: {share} % ({self.done} of {self.total} {self.unit}, {times})\n"
-        )
+        self._write(f"{share} % ({self.done} of {self.total} {self.unit}, {times})")
+
+    def _write(self, told: str) -> None:
+        self.stream.write(f"{self.description}: {told}\n")
         self.stream.flush()
 
 
-def bar(total: int, description: str, *, unit: str = "steps", stream: TextIO | None = None) -> tqdm | Lines:
-    """A progress bar over `total` units; use it in `with` and call `.update(n)`.
+def bar(
+    total: int | None, description: str, *, unit: str = "steps", stream: TextIO | None = None
+) -> tqdm | Lines:
+    """A progress bar over `total` units, None where nobody knows; use it in `with` and call `.update(n)`.
 
     `description` names the job, since several jobs print at once. It goes to the process's own stderr, also where
     `sys.stderr` was redirected to a log.

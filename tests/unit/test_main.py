@@ -28,7 +28,7 @@ def test_every_verb_is_told_with_a_sentence(
         run(monkeypatch, "--help")
     text = capsys.readouterr().out
     assert caught.value.code == 0
-    for verb in ("describe", "ship-models"):
+    for verb in ("describe", "ship-models", "table-ceiling", "validate-hypothesis"):
         assert verb in text
         with pytest.raises(SystemExit):
             run(monkeypatch, verb, "--help")
@@ -101,3 +101,55 @@ def test_ship_models_replaces_the_model_that_was_there(
     run(monkeypatch, "ship-models", "--from", study, "--to", tmp_path / "resources")
     assert not (tmp_path / "resources" / "pocket" / "old.safetensors").exists()
     assert sorted(path.name for path in (tmp_path / "resources").iterdir()) == ["pocket", "pocket-corpus.tsv"]
+
+
+COUNTS = {"layer": [0, 0], "domain": ["a", "b"], "token_id": [1, 1], "expert": [0, 1], "count": [3, 1]}
+
+
+def test_table_ceiling_writes_what_it_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_table(tmp_path / "counts.parquet", pa.table(COUNTS))
+    wanted = (
+        "--counts",
+        tmp_path / "counts.parquet",
+        "--top-k",
+        "1",
+        "--output",
+        tmp_path / "out" / "ceiling.json",
+    )
+    assert run(monkeypatch, "table-ceiling", *wanted) == 0
+    layer = json.loads((tmp_path / "out" / "ceiling.json").read_text())["layers"][0]
+    assert layer["token"] == {"in_sample": 1.0, "leave_one_domain_out": 0.0, "unseen_share": 0.0}
+    assert "in-sample 1.000, leave-one-domain-out 0.000" in capsys.readouterr().out
+
+
+def test_validate_hypothesis_takes_statistics_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statistics = {
+        "token_id": [0, 1, 2, 3, 4],
+        "token_str": ["</s>", "a", "b", "c", "d"],
+        "frequency": [900, 100, 80, 60, 2],
+        "mean_entropy": [0.1, 0.2, 0.3, 0.4, float("nan")],
+        "routing_consistency": [1.0, 0.9, 0.8, 0.7, 0.6],
+    }
+    write_table(tmp_path / "stats.parquet", pa.table(statistics))
+    wanted = ("--input", tmp_path / "stats.parquet", "--output", tmp_path / "out")
+    assert run(monkeypatch, "validate-hypothesis", *wanted, "--frequency-threshold", "70") == 0
+    verdict = json.loads((tmp_path / "out" / "verdict.json").read_text())
+    (layer,) = verdict["layers"]
+    assert (layer["layer"], layer["unusable_rows"]) == (None, 2)
+    assert (layer["eligible_tokens"], layer["fast_path_coverage"]) == (2, 180 / 240)
+    assert capsys.readouterr().out == (tmp_path / "out" / "validation_report.txt").read_text()
+
+
+def test_statistics_without_a_column_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_table(tmp_path / "stats.parquet", pa.table({"token_id": [1]}))
+    wanted = ("--input", tmp_path / "stats.parquet", "--output", tmp_path / "out")
+    assert run(monkeypatch, "validate-hypothesis", *wanted) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "frequency" in line
+    assert not (tmp_path / "out").exists()

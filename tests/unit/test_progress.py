@@ -29,6 +29,14 @@ def test_short_job_prints_its_end_only(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(stream.getvalue().splitlines()) == 1
 
 
+def test_an_unknown_total_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    stream = io.StringIO()
+    with progress.bar(None, "read", unit="documents", stream=stream) as bar:
+        bar.update(3)
+    assert stream.getvalue().startswith("read: 3 documents, ") and "%" not in stream.getvalue()
+
+
 def test_terminal_gets_a_live_bar() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

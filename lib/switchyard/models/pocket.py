@@ -29,6 +29,9 @@ ARCHITECTURES = {
 }
 """Architecture -> module, configuration class and model class in transformers."""
 
+KEPT_AT = (0.125, 0.25, 0.5)
+"""Shares of the steps after which the weights of the moment are kept, to see when routing settles."""
+
 BALANCE_COEFFICIENT = 0.01
 """Weight of the load-balancing loss, as OLMoE was trained (arXiv:2409.02060, section 3)."""
 
@@ -53,6 +56,12 @@ class Recipe:
     def tokens(self) -> int:
         """Tokens seen in training, repetitions counted."""
         return self.steps * self.batch_size * self.sequence_length
+
+    @property
+    def kept_steps(self) -> list[int]:
+        """Steps after which the weights are kept, without the last."""
+        steps = {math.ceil(share * self.steps) for share in KEPT_AT}
+        return sorted(steps - {self.steps})
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: warm-up, constant, linear decay to zero over the second half."""
@@ -141,12 +150,15 @@ def train(
     checkpoints: Path,
     device: str = "cpu",
     report: Callable[[int], None] = lambda step: None,
+    keep: Callable[[int, PreTrainedModel], None] = lambda step, model: None,
 ) -> tuple[PreTrainedModel, list[dict[str, float]]]:
     """Train a pocket model, resuming from `checkpoints` where an interrupted training left one.
 
     Args:
         training, validation: token streams (int32), see `encode`.
         report: called with the number of steps done after each step.
+        keep: called after each of `recipe.kept_steps` with the model as it is then; again where a training is resumed
+            from before.
 
     Returns:
         The model in float32 and the log: step, tokens, training and validation loss (nats per token).
@@ -169,6 +181,8 @@ def train(
         running = loss if math.isnan(running) else 0.98 * running + 0.02 * loss
         done = step + 1
         report(done)
+        if done in recipe.kept_steps:
+            keep(done, model)
         if done % recipe.checkpoint_every == 0 or done == recipe.steps:
             tokens = done * recipe.batch_size * recipe.sequence_length
             held_out = mean_loss(model, validation, recipe.sequence_length)
@@ -232,6 +246,18 @@ def _resume(folder: Path, made_from: dict, model, optimizer) -> tuple[int, list]
             moments.setdefault(int(number), {})[key] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     return progress["step"], progress["log"]
+
+
+def step_folder(folder: Path, step: int) -> Path:
+    """Where the weights after a step are kept."""
+    return folder / f"step-{step:06d}"
+
+
+def save_step(folder: Path, step: int, model: PreTrainedModel) -> None:
+    """Write configuration and bfloat16 weights of the moment; the model goes on unchanged."""
+    state = {name: value.to(torch.bfloat16) for name, value in model.state_dict().items()}
+    with atomic(step_folder(folder, step)) as partial:
+        model.save_pretrained(partial, state_dict=state)
 
 
 def save_pocket(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from switchyard.models.pocket import (
     encode,
     mean_loss,
     save_pocket,
+    save_step,
+    step_folder,
     train,
 )
 
@@ -125,6 +128,36 @@ def test_a_field_that_the_architecture_does_not_have_is_named(tokenizer: Any) ->
 def test_the_seed_decides_the_weights(tokenizer: Any) -> None:
     assert same_weights(build_model(recipe(), tokenizer), build_model(recipe(), tokenizer))
     assert not same_weights(build_model(recipe(), tokenizer), build_model(recipe(seed=1), tokenizer))
+
+
+def test_weights_on_the_way_are_those_of_the_moment_and_keeping_them_changes_nothing(
+    tokenizer: Any, streams: dict, tmp_path: Path
+) -> None:
+    which = recipe()
+    assert which.kept_steps == [1, 2, 4]
+
+    def keep(step: int, model: Any) -> None:
+        save_step(tmp_path / "kept", step, model)
+
+    whole, _ = train(which, tokenizer, **streams, checkpoints=tmp_path / "a", keep=keep)
+    plain, _ = run(tokenizer, streams, tmp_path / "b", which)
+    assert same_weights(whole, plain)
+    moment = load_model(step_folder(tmp_path / "kept", 4), dtype="bfloat16")
+    early = train_until(tokenizer, streams, tmp_path / "d", which, 4)
+    assert same_weights(moment, early.to(torch.bfloat16))
+    assert not same_weights(moment, whole.to(torch.bfloat16))
+
+
+def train_until(tokenizer: Any, streams: dict, folder: Path, which: Recipe, step: int) -> Any:
+    """The model as it is when the training reports a step."""
+    found: list[Any] = []
+
+    def keep(at: int, model: Any) -> None:
+        if at == step:
+            found.append(copy.deepcopy(model))
+
+    train(which, tokenizer, **streams, checkpoints=folder, keep=keep)
+    return found[0]
 
 
 def test_training_learns(tokenizer: Any, streams: dict, tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""Rule measure_ceilings: counts of uses -> what tables would hit, what context tells, who specialises."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from switchyard.files import read_json, read_stamp, write_json, write_table
+from switchyard.job import logged
+from switchyard.observation.ceiling import table_ceiling
+from switchyard.observation.context import context_measures
+from switchyard.observation.specialisation import (
+    domain_specialisation,
+    favourite_experts,
+    token_expert_shares,
+    vocabulary_specialisation,
+    vocabulary_specialisation_by_layer,
+)
+from switchyard.provenance import stamp
+
+
+def main(
+    *,
+    name: str,
+    counts: Path,
+    contexts: Path,
+    model: Path,
+    ceiling: Path,
+    context: Path,
+    specialisation: list[Path],
+    code: str,
+) -> None:
+    structure = read_json(model / "structure.json")
+    sizes = {"top_k": structure["top_k"], "num_experts": structure["num_experts"]}
+    made = stamp(
+        code=code, config=sizes, inputs={"counts": counts, "contexts": contexts}, model={"name": name}
+    )
+    uses = pq.read_table(counts)
+    write_json(ceiling, {"model": name, **table_ceiling(uses, **sizes), "provenance": made})
+    stamped = {"provenance": made}
+    kept = {int(number): share for number, share in read_stamp(contexts)["kept"].items()}
+    write_table(context, context_measures(pq.read_table(contexts), **sizes, kept=kept), stamped)
+    favourites = favourite_experts(token_expert_shares(uses, **sizes))
+    tables = {
+        "domain_specialisation": domain_specialisation(uses, **sizes),
+        "vocabulary_specialisation": vocabulary_specialisation(favourites, num_experts=sizes["num_experts"]),
+        "vocabulary_by_layer": vocabulary_specialisation_by_layer(favourites),
+    }
+    for path in specialisation:
+        write_table(path, tables[path.stem], stamped)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            name=snakemake.wildcards.model,
+            counts=Path(snakemake.input.counts),
+            contexts=Path(snakemake.input.contexts),
+            model=Path(snakemake.input.model),
+            ceiling=Path(snakemake.output.ceiling),
+            context=Path(snakemake.output.context),
+            specialisation=[Path(path) for path in snakemake.output.specialisation],
+            code=snakemake.params.code,
+        )

@@ -1,0 +1,68 @@
+"""Rule observe_shard: windows + model -> counts of a range of batches."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from switchyard.job import logged
+from switchyard.models.load import folder_digest, load_model
+from switchyard.observation.counted import tallies
+from switchyard.observation.run import observe_shard
+from switchyard.progress import bar
+from switchyard.provenance import stamp
+
+
+def main(
+    *,
+    name: str,
+    shard: int,
+    shards: int,
+    windows: Path,
+    model: Path,
+    output: Path,
+    dtype: str,
+    segments: list[int],
+    settings: dict[str, Any],
+    code: str,
+) -> None:
+    made = stamp(
+        code=code,
+        config={**settings, "dtype": dtype, "segments": segments, "shards": shards},
+        inputs={"windows": windows, "model": folder_digest(model)},
+    )
+    with bar(None, f"observe_shard {name} {shard}", unit="tokens") as progress:
+        observe_shard(
+            load_model(model, dtype=dtype),
+            windows,
+            shard,
+            shards,
+            output,
+            model_digest=folder_digest(model),
+            tallies=tallies(segments),
+            stamp=made,
+            progress=progress.update,
+            **settings,
+        )
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        torch.set_num_threads(snakemake.params.threads)
+        main(
+            name=snakemake.wildcards.model,
+            shard=int(snakemake.wildcards.shard),
+            shards=snakemake.params.shards,
+            windows=Path(snakemake.input.windows),
+            model=Path(snakemake.input.model),
+            output=Path(snakemake.output[0]),
+            dtype=snakemake.params.dtype,
+            segments=snakemake.params.segments,
+            settings={
+                "layers": snakemake.params.layers,
+                "context_window": snakemake.params.context_window,
+                "buckets": snakemake.params.buckets,
+                "checkpoint_every": snakemake.params.checkpoint_tokens,
+            },
+            code=snakemake.params.code,
+        )
