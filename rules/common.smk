@@ -114,13 +114,13 @@ def model_files(wildcards):
     return sorted(map(str, Path(entry["path"]).glob("*"))) if entry["source"] != "hub" else []
 
 
-def figure(name, folder="figures", category="Figures"):
+def figure(name, folder="figures", category="Figures", **labels):
     """The files of a figure; the interactive page and the drawing are in the HTML report."""
     caption = f"../reports/captions/{name}.rst"
     stem = f"{STUDY}/publish/{folder}/{name}"
     shown = {"caption": caption, "category": category}
-    drawing = report(f"{stem}.svg", **shown, labels={"figure": name, "format": "SVG"})
-    interactive = report(f"{stem}.html", **shown, labels={"figure": name, "format": "interactive"})
+    drawing = report(f"{stem}.svg", **shown, labels={**labels, "figure": name, "format": "SVG"})
+    interactive = report(f"{stem}.html", **shown, labels={**labels, "figure": name, "format": "interactive"})
     return [drawing, interactive, f"{stem}.png"]
 
 

@@ -1,13 +1,14 @@
 """Publish: figures, tables and words, made from the aggregate tables, and a page that looks into the traces.
 
-Reads   aggregate/*.parquet, calibrate/*_null_*.parquet, evaluate/speed.json, evaluate/traces/ of a few configurations
+Reads   aggregate/*.parquet, calibrate/*_null_*.parquet, observe/{model}/, evaluate/speed.json, evaluate/traces/ of a few configurations
 Writes  publish/figures/{figure}.{svg,png,html}   the nine-panel figure, each panel alone, comparisons, nulls
+        publish/routing/{model}/{figure}.{svg,png,html}   how the untouched models route token ids
         publish/report.md, report.html            findings and recommendations, every number a cell of a table
         publish/tables/                           the tables as pages, the inspector, the main table for a paper, and
                                                   findings.csv, the numbers that the report derives from the tables
 """
 
-from switchyard.charts.names import FIGURES, STANDALONE
+from switchyard.charts.names import FIGURES, ROUTING, STANDALONE
 
 AGGREGATES = [*rules.write_tables.output, *rules.compare_at_equal_compute.output]
 
@@ -84,6 +85,59 @@ rule write_pages:
         "../workflow_scripts/write_pages.py"
 
 
+rule write_routing_pages:
+    """Write what observing the untouched models found: the hypothesis, routing tables, analyses."""
+    input:
+        verdicts=expand(f"{OBSERVE}/verdict.json", model=OBSERVED),
+        ceilings=expand(f"{OBSERVE}/ceiling.json", model=OBSERVED),
+        contexts=expand(f"{OBSERVE}/context.parquet", model=OBSERVED),
+        analyses=[
+            *expand(
+                f"{OBSERVE}/analyses/{{table}}.parquet", model=OBSERVED, table=[*ANALYSES, *SPECIALISATION]
+            ),
+            *expand(f"{OBSERVE}/analyses/saturation.parquet", model=SATURATED),
+        ],
+    output:
+        hypothesis=page("hypothesis", "Routing statistics"),
+        tables=page("routing_tables", "Routing statistics"),
+        measures=page("routing_analyses", "Routing statistics"),
+    log:
+        f"{LOGS}/write_routing_pages.log",
+    benchmark:
+        f"{LOGS}/write_routing_pages.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=fingerprint("switchyard.reporting.routing"),
+    script:
+        "../workflow_scripts/write_routing_pages.py"
+
+
+rule draw_routing:
+    """Draw how an untouched model routes token ids, layer by layer."""
+    input:
+        statistics=f"{OBSERVE}/routing_stats.parquet",
+        counts=f"{OBSERVE}/expert_counts.parquet",
+        context=f"{OBSERVE}/context.parquet",
+        verdict=f"{OBSERVE}/verdict.json",
+        model=f"{STUDY}/prepare/models/{{model}}",
+    output:
+        [
+            figure(name, folder="routing/{model}", category="Routing statistics", model="{model}")
+            for name in ROUTING
+        ],
+    log:
+        f"{LOGS}/draw_routing/{{model}}.log",
+    benchmark:
+        f"{LOGS}/draw_routing/{{model}}.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=fingerprint("switchyard.charts.observed", "switchyard.charts.save"),
+    script:
+        "../workflow_scripts/draw_routing.py"
+
+
 rule write_inspector:
     """Write the page that shows texts token by token, with the experts that each token got."""
     input:
@@ -152,5 +206,7 @@ rule publish_all:
         rules.draw_figures.output,
         rules.draw_nulls.output,
         rules.write_pages.output,
+        rules.write_routing_pages.output,
+        expand(rules.draw_routing.output, model=OBSERVED),
         rules.write_inspector.output,
         rules.write_report.output,

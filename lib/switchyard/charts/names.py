@@ -15,3 +15,13 @@ FIGURES = (
 
 STANDALONE = ("nine_panel", "frontier", "verdicts", "paired_differences")
 """Whole figures, in the order of the report; `whole.WHOLE` draws them."""
+
+ROUTING = (
+    "frequency_vs_entropy",
+    "entropy_distribution",
+    "routing_consistency",
+    "fastpath_coverage",
+    "token_expert_heatmap",
+    "context_gain",
+)
+"""Figures of each observed model; `observed.OBSERVED` draws them."""

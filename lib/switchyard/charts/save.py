@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import struct
 import zlib
 from pathlib import Path
@@ -23,8 +24,17 @@ ACTIONS = {"actions": {"export": True, "source": True, "compiled": False, "edito
 """What the menu of the interactive figure offers: nothing that goes to the network."""
 
 
-def save(chart: alt.TopLevelMixin, folder: str | Path, name: str, stamp: dict | None = None) -> list[Path]:
+def save(
+    chart: alt.TopLevelMixin,
+    folder: str | Path,
+    name: str,
+    stamp: dict | None = None,
+    *,
+    page: alt.TopLevelMixin | None = None,
+) -> list[Path]:
     """Write `folder/name.svg`, `.png` and `.html`; return their paths.
+
+    `page` is what the HTML shows, where that is another chart: one whose reader can choose.
 
     `stamp` (JSON) goes into the SVG's metadata, a text chunk of the PNG and a data block of the HTML. The HTML holds
     its JavaScript and works offline.
@@ -34,7 +44,7 @@ def save(chart: alt.TopLevelMixin, folder: str | Path, name: str, stamp: dict | 
     contents = {
         "svg": _svg(vl_convert.vegalite_to_svg(spec), note).encode(),
         "png": _png(vl_convert.vegalite_to_png(spec, scale=POINTS_PER_INCH / CSS_PER_INCH, ppi=DPI), note),
-        "html": _html(spec, name, note).encode(),
+        "html": _html(spec if page is None else page.to_dict(), name, note).encode(),
     }
     paths = []
     for suffix, content in contents.items():
@@ -66,7 +76,15 @@ def _html(spec: dict, name: str, note: str) -> str:
         vegaembed_version=alt.VEGAEMBED_VERSION,
         embed_options=ACTIONS,
         template="inline",
+        json_kwds={"cls": _InScript},
     )
     data = note.replace("</", "<\\/")
     block = f'<title>{html.escape(name)}</title>\n  <script type="application/json" id="switchyard">{data}</script>\n'
     return page.replace("<head>", f"<head>\n  {block}", 1).replace("<html>", '<html lang="en">', 1)
+
+
+class _InScript(json.JSONEncoder):
+    """JSON that cannot end or nest the script around it, whatever texts (tokens) are drawn."""
+
+    def encode(self, o: object) -> str:
+        return super().encode(o).replace("<", "\\u003c")
