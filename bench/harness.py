@@ -29,6 +29,7 @@ from switchyard import warm
 from switchyard.evaluation.experiment import run_experiment
 from switchyard.files import read_json, write_json
 from switchyard.models.load import load_model, load_tokenizer
+from switchyard.routing.topk import TopK
 from switchyard.text.corpus import harvest
 from switchyard.text.pocket import prepare_pocket
 from switchyard.text.sources import load_rows
@@ -141,7 +142,7 @@ def evaluate(model: str, folder: str, device: str) -> None:
         rows = load_rows({"source": "file", "path": f"{folder}/{name}.jsonl"})
         table = prepare(rows, kind=kind, layout=name)
         limits = {"max_length": MAX_LENGTH, "samples": None, "batch_tokens": BATCH_TOKENS}
-        scores = run_experiment(loaded, tokenizer, None, table, **limits)
+        scores = run_experiment(loaded, tokenizer, TopK(8), table, **limits)
         found[name] = {"acc": pc.mean(scores["correct"]).as_py()}
         if kind == "choice":
             found[name]["acc_norm"] = pc.mean(scores["correct_norm"]).as_py()

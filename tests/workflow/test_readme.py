@@ -60,6 +60,16 @@ def test_warehouse_query_runs(smoke: Path):
     assert "8experts_topk_baseline" in ran.stdout
 
 
+def test_verbs_run_on_the_tables_of_a_study(smoke: Path, tmp_path: Path):
+    lines = [line for block in blocks("bash") for line in block.splitlines() if "-m switchyard" in line]
+    assert len(lines) == 2
+    for line in lines:
+        words = line.replace("results/pocket", str(smoke / RESULTS)).split()
+        ran = subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "hypothesis" / "verdict.json").exists() and (tmp_path / "ceiling.json").exists()
+
+
 def test_results_named_in_the_table_are_made(smoke: Path):
     rows = re.findall(r"^\| (`.*?) \|", TEXT, re.MULTILINE)
     named = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]

@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from switchyard.files import read_json, read_stamp
 from workflow.checkout import RESULTS, jobs, run_study
 
 TESTED = ("8experts_bh_a030", "8experts_bh_a050", "8experts_bh_budget_k3_unselected")
@@ -127,6 +128,26 @@ def test_results_say_the_same_in_every_format(smoke, table):
     for column in parquet.select_dtypes("number"):
         for other in (csv, rows):
             assert parquet[column].astype(float).equals(pd.to_numeric(other[column]).astype(float)), column
+
+
+def test_observations_add_up(smoke):
+    """Every token counted is one occurrence, one first choice and top_k uses, in every layer."""
+    observe = smoke / RESULTS / "observe" / "pocket-olmoe"
+    structure = read_json(smoke / RESULTS / "prepare" / "models" / "pocket-olmoe" / "structure.json")
+    statistics = pd.read_parquet(observe / "routing_stats.parquet")
+    counts = pd.read_parquet(observe / "expert_counts.parquet")
+    tokens = read_stamp(observe / "routing_stats.parquet")["totals"]["tokens"]
+    layers = list(range(structure["num_layers"]))
+    assert statistics.groupby("layer")["frequency"].sum().to_dict() == dict.fromkeys(layers, tokens)
+    assert counts.groupby("layer")["count"].sum().to_dict() == dict.fromkeys(
+        layers, tokens * structure["top_k"]
+    )
+    assert counts.groupby("layer")["top_count"].sum().to_dict() == dict.fromkeys(layers, tokens)
+    assert pd.read_csv(observe / "routing_stats.csv", keep_default_na=False).shape == statistics.shape
+    verdict = read_json(observe / "verdict.json")
+    assert [layer["layer"] for layer in verdict["layers"]] == layers
+    saturation = pd.read_parquet(observe / "analyses" / "saturation.parquet")
+    assert saturation["step"].unique().tolist() == [5, 10, 20]
 
 
 def test_warehouse_is_documented(smoke):

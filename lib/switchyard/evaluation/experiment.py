@@ -84,7 +84,8 @@ def _run(
     progress: Progress | None,
 ) -> pa.Table:
     observer = None if trace_writer is None else trace_writer.observe
-    with attach(model, rule, observer=observer) as attachment:
+    # one code path for all rules, so that they differ in routing and not in the rounding of another kernel
+    with attach(model, rule, observer=observer, own_when_full=False) as attachment:
         scores = score(
             model,
             all_sequences(samples),
