@@ -8,6 +8,7 @@ Scores must agree before a ratio is reported.
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -29,7 +30,6 @@ from switchyard import warm
 from switchyard.evaluation.experiment import run_experiment
 from switchyard.files import read_json, write_json
 from switchyard.models.load import load_model, load_tokenizer
-from switchyard.routing.topk import TopK
 from switchyard.text.corpus import harvest
 from switchyard.text.pocket import prepare_pocket
 from switchyard.text.sources import load_rows
@@ -114,7 +114,7 @@ def ours(folder: Path, device: str) -> Scores:
         "function": "bench.harness:evaluate",
         "arguments": {"model": str(MODEL), "folder": str(folder), "device": device},
         "log": str(folder / "log"),
-        "prepare": "switchyard.evaluation.job:prepare",
+        "prepare": "bench.harness:imports",
     }
     subprocess.run([sys.executable, "-c", JOB, json.dumps(request)], env=environment, check=True)
     return read_json(folder / "found.json")
@@ -133,6 +133,11 @@ def check(own: Scores, other: Scores) -> None:
             )
 
 
+def imports(**_: object) -> None:
+    """What an evaluation imports on the way."""
+    importlib.import_module("transformers.models.olmoe.modeling_olmoe")
+
+
 def evaluate(model: str, folder: str, device: str) -> None:
     """Load, prepare and score both sets; leaves the scores in `found.json`."""
     loaded, tokenizer = load_model(Path(model)).to(device), load_tokenizer(Path(model))
@@ -142,7 +147,7 @@ def evaluate(model: str, folder: str, device: str) -> None:
         rows = load_rows({"source": "file", "path": f"{folder}/{name}.jsonl"})
         table = prepare(rows, kind=kind, layout=name)
         limits = {"max_length": MAX_LENGTH, "samples": None, "batch_tokens": BATCH_TOKENS}
-        scores = run_experiment(loaded, tokenizer, TopK(8), table, **limits)
+        scores = run_experiment(loaded, tokenizer, None, table, **limits)
         found[name] = {"acc": pc.mean(scores["correct"]).as_py()}
         if kind == "choice":
             found[name]["acc_norm"] = pc.mean(scores["correct_norm"]).as_py()

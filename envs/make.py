@@ -23,7 +23,10 @@ EVERYWHERE = ("jsonschema", "numpy", "orjson", "pyarrow", "pyyaml", "tqdm")
 
 CAPABILITIES = {
     # The pocket corpus is harvested from the packages, hence all of them.
-    "text": ("datasets", "pandas", "scikit-learn", "scipy", "tokenizers", "torch", "transformers"),
+    # zstandard: what datasets needs for files that end in .zst, as SlimPajama's do.
+    "text": (
+        *("datasets", "pandas", "scikit-learn", "scipy", "tokenizers", "torch", "transformers", "zstandard"),
+    ),
     "model": ("bitsandbytes", "safetensors", "scipy", "tokenizers", "torch", "transformers"),
     "tables": ("duckdb", "pandas", "scipy"),
     "report": ("altair", "duckdb", "markdown-it-py", "pandas", "scipy", "vl-convert-python"),

@@ -89,10 +89,12 @@ rule merge_shards:
     output:
         statistics=f"{OBSERVE}/routing_stats.parquet",
         csv=f"{OBSERVE}/routing_stats.csv",
+        csv_stamp=f"{OBSERVE}/routing_stats.csv.provenance.json",
         counts=f"{OBSERVE}/expert_counts.parquet",
         contexts=f"{OBSERVE}/context_counts.parquet",
         analyses=[f"{OBSERVE}/analyses/{table}.parquet" for table in ANALYSES],
         summary=f"{OBSERVE}/analysis_summary.txt",
+        summary_stamp=f"{OBSERVE}/analysis_summary.txt.provenance.json",
     log:
         f"{LOGS}/merge_shards/{{model}}.log",
     benchmark:
@@ -103,7 +105,10 @@ rule merge_shards:
         segments=OBSERVATION["segments"],
         corpus=OBSERVATION["corpus"],
         code=fingerprint(
-            "switchyard.observation.counted", "switchyard.observation.summary", "switchyard.models.load"
+            "switchyard.observation.counted",
+            "switchyard.observation.summary",
+            "switchyard.observation.windows",
+            "switchyard.models.load",
         ),
     script:
         "../workflow_scripts/merge_shards.py"
@@ -116,6 +121,7 @@ rule validate_hypothesis:
         model=f"{STUDY}/prepare/models/{{model}}",
     output:
         verdict=f"{OBSERVE}/verdict.json",
+        report_stamp=f"{OBSERVE}/validation_report.txt.provenance.json",
         report=report(
             f"{OBSERVE}/validation_report.txt",
             caption="../reports/captions/validation_report.rst",
@@ -153,7 +159,6 @@ rule measure_ceilings:
     conda:
         "../envs/tables.yaml"
     params:
-        buckets=OBSERVATION["buckets"],
         code=fingerprint(
             "switchyard.observation.ceiling",
             "switchyard.observation.context",

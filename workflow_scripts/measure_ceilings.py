@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from switchyard.files import read_json, read_stamp, write_json, write_table
@@ -39,14 +41,20 @@ def main(
     stamped = {"provenance": made}
     kept = {int(number): share for number, share in read_stamp(contexts)["kept"].items()}
     write_table(context, context_measures(pq.read_table(contexts), **sizes, kept=kept), stamped)
+    layers = pc.unique(uses["layer"]).to_pylist()
+    parts = [specialised(uses.filter(pc.equal(uses["layer"], layer)), sizes) for layer in layers]
+    for path in specialisation:
+        write_table(path, pa.concat_tables(part[path.stem] for part in parts), stamped)
+
+
+def specialised(uses: pa.Table, sizes: dict[str, int]) -> dict[str, pa.Table]:
+    """The tables of one layer."""
     favourites = favourite_experts(token_expert_shares(uses, **sizes))
-    tables = {
+    return {
         "domain_specialisation": domain_specialisation(uses, **sizes),
         "vocabulary_specialisation": vocabulary_specialisation(favourites, num_experts=sizes["num_experts"]),
         "vocabulary_by_layer": vocabulary_specialisation_by_layer(favourites),
     }
-    for path in specialisation:
-        write_table(path, tables[path.stem], stamped)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from switchyard.errors import InputError
+from switchyard.files import read_json
 from switchyard.job import logged
 from switchyard.models.load import folder_digest, load_model
 from switchyard.observation.counted import tallies
@@ -26,6 +28,11 @@ def main(
     settings: dict[str, Any],
     code: str,
 ) -> None:
+    blocks = read_json(model / "structure.json")["num_layers"]
+    if wrong := sorted(set(settings["layers"] or []) - set(range(blocks))):
+        raise InputError(
+            f"observation.layers: {wrong[0]} is none of the {blocks} layers of {name}; count from 0"
+        )
     made = stamp(
         code=code,
         config={**settings, "dtype": dtype, "segments": segments, "shards": shards},

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 
-from switchyard.files import atomic, write_json
+from switchyard.files import atomic, read_json, write_json
 from switchyard.job import logged
 from switchyard.models.blocks import describe
 from switchyard.models.pocket import Recipe, encode, save_pocket, save_step, step_folder, train
@@ -33,9 +33,9 @@ def main(
         split: [row["text"] for row in rows if row["split"] == split] for split in ("train", "validation")
     }
     tokenizer = train_tokenizer(texts["train"], vocabulary_size=vocabulary_size)
-    staged = checkpoints.with_name(
-        f"{checkpoints.name}-kept"
-    )  # Snakemake empties outputs of a job that was killed
+    staged = checkpoints.with_name(f"{checkpoints.name}-kept")  # the outputs of a killed job are removed
+    if not lacks_nothing(recipe, checkpoints, staged):
+        remove(checkpoints)
     with bar(recipe.steps, f"train_pocket_model {name}") as progress:
         model, log = train(
             recipe,
@@ -54,8 +54,24 @@ def main(
     with atomic(kept) as folder:
         for step in recipe.kept_steps:
             shutil.copytree(step_folder(staged, step), step_folder(folder, step))
-    shutil.rmtree(staged)
-    shutil.rmtree(checkpoints)
+    for folder in (checkpoints, staged):
+        remove(folder)
+
+
+def lacks_nothing(recipe: Recipe, checkpoints: Path, staged: Path) -> bool:
+    """Whether the weights that were to be kept before the checkpoint are there."""
+    progress = checkpoints / "progress.json"
+    done = read_json(progress)["step"] if progress.exists() else 0
+    return all(step_folder(staged, step).is_dir() for step in recipe.kept_steps if step <= done)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, if it is there, so that a kill leaves nothing half under its name."""
+    gone = folder.with_name(f".{folder.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    if folder.exists():
+        folder.rename(gone)
+        shutil.rmtree(gone)
 
 
 if __name__ == "__main__":

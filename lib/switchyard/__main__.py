@@ -76,6 +76,12 @@ def main() -> int:
     except InputError as error:
         print(f"switchyard: error: {error}", file=sys.stderr)
         return 2
+    except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        print(
+            f"switchyard: error: {error.filename2 or error.filename}: {error.strerror}; give another place",
+            file=sys.stderr,
+        )
+        return 2
     return 0
 
 

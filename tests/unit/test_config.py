@@ -265,6 +265,10 @@ REFUSED = {
         {"corpora": {"c4": {"source": "hub", "repository": "allenai/c4", "revision": "main"}}},
         ["corpora.c4.revision", "40 hexadecimal digits"],
     ),
+    "WikiText with domains": (
+        {"corpora": {"documentation": {"layout": "wikitext", "domain": "topic"}}},
+        ["corpora.documentation.domain", "topic"],
+    ),
     "a corpus of files without paths": ({"corpora": {"mine": {"source": "file"}}}, ["corpora.mine", "paths"]),
     "no k": ({"rules": {"baselines": {"k": []}}}, ["rules.baselines.k", "non-empty"]),
     "k of 0": ({"rules": {"baselines": {"k": 0}}}, ["rules.baselines.k", "minimum of 1"]),

@@ -153,3 +153,23 @@ def test_statistics_without_a_column_are_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert "frequency" in line
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["", "counts.parquet/ceiling.json"], ids=["a folder", "below a file"])
+def test_a_place_that_cannot_be_written_is_one_line(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_table(tmp_path / "counts.parquet", pa.table(COUNTS))
+    wanted = ("--counts", tmp_path / "counts.parquet", "--top-k", "1", "--output", tmp_path / place)
+    assert run(monkeypatch, "table-ceiling", *wanted) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("; give another place")
+
+
+def test_no_experts_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = ("--counts", tmp_path / "counts.parquet", "--top-k", "1", "--output", tmp_path / "out.json")
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "table-ceiling", *wanted, "--num-experts", "0")
+    assert "give 1 or more" in capsys.readouterr().err

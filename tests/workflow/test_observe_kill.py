@@ -1,4 +1,4 @@
-"""A shard of an observation killed while it runs goes on from its checkpoint, and is the shard of an undisturbed run."""
+"""A killed shard of an observation goes on from its checkpoint, and is the shard of an undisturbed run."""
 
 from __future__ import annotations
 

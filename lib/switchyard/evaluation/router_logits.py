@@ -40,7 +40,7 @@ def collect_router_logits(
     def keep(layer: int, logits: torch.Tensor, selection: Any, context: Any) -> None:
         parts.setdefault(layer, []).append(logits[context.is_token].float().cpu().numpy())
 
-    with attach(model, None, observer=keep) as attachment:
+    with attach(model, None, observer=keep, own_when_full=False) as attachment:
         score(
             model,
             sequences,

@@ -41,7 +41,9 @@ class Repetition(Tally):
 
     def _count(self, routed: RoutedTokens) -> None:
         followed = np.flatnonzero(routed.remaining > 1)
-        first = routed.experts[:, :, 0].astype(np.int64)
+        first = routed.experts[:, :, 0].astype(
+            np.int64
+        )  # the model's own, which may break ties in its own way
         second = routed.experts[:, :, min(1, routed.experts.shape[2] - 1)]
         these, those = ((first[:, at], second[:, at]) for at in (followed, followed + 1))
         same_first = these[0] == those[0]

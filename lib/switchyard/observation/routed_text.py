@@ -28,7 +28,7 @@ def routed_experts(
     def observe(layer: int, logits: Tensor, selection: Selection, context: Any) -> None:
         found.setdefault(layer, []).append(selection.experts.cpu().numpy()[counted].astype(np.int16))
 
-    with attach(model, None, observer=observe):
+    with attach(model, None, observer=observe, own_when_full=False):
         for batch in batches:
             ids, mask = batch.padded()
             counted = np.flatnonzero(mask)[~np.isin(batch.token_id, list(special))]

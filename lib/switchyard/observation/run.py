@@ -77,7 +77,7 @@ def observe_shard(
     seen, start = checkpoints.newest(tallies) or (empty, batches.start)
     _report(progress, seen.totals["tokens"])
     recorder, saved = Recorder(model, windows, seen), seen.totals["tokens"]
-    with attach(model, None, observer=recorder.observe):
+    with attach(model, None, observer=recorder.observe, own_when_full=False):
         for number, batch in zip(
             range(start, batches.stop), windows.read(range(start, batches.stop)), strict=True
         ):

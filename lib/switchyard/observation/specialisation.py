@@ -171,7 +171,9 @@ def _checked(counts: pa.Table, top_k: int, num_experts: int) -> pd.DataFrame:
     totals = frame.groupby(keys)[counted].transform("sum")
     possible = (totals["count"] % top_k == 0) & (frame["count"] * top_k <= totals["count"])
     if "top_count" in counted:
-        possible &= (totals["top_count"] * top_k == totals["count"]) & (frame["top_count"] <= frame["count"])
+        possible &= (
+            totals["top_count"] * top_k == totals["count"]
+        )  # of tied experts the model may use another
     if not possible.all():
         row = frame[~possible].iloc[0]
         raise InputError(

@@ -97,7 +97,7 @@ class RoutingStatistics:
         if not len(keys):
             return
         _check_range("domain", domain, len(self.domains))
-        measured = measure(logits, self.top_k, experts)
+        measured = measure(logits, self.top_k, experts, place=f"routing statistics of layer {layer}")
         rows, size, batch = _by_key(keys, measured.values)
         _check_range("key", rows, self.num_keys)
         place = self._place[layer]
@@ -252,7 +252,13 @@ class _Moments(NamedTuple):
     squares: np.ndarray
 
 
-def measure(logits: np.ndarray | Tensor, top_k: int, experts: np.ndarray | Tensor | None = None) -> Measured:
+def measure(
+    logits: np.ndarray | Tensor,
+    top_k: int,
+    experts: np.ndarray | Tensor | None = None,
+    *,
+    place: str = "routing statistics",
+) -> Measured:
     """Entropy, confidence, top and used experts of each row of logits [T, E], computed in float32 where they lie.
 
     Entropy is ln(sum of exp(x)) - sum of p x with x the logits below their largest, so that it is 0 or more, and a
@@ -267,7 +273,7 @@ def measure(logits: np.ndarray | Tensor, top_k: int, experts: np.ndarray | Tenso
     entropy = np.log(total) - product / total
     values = np.stack([entropy, 1 / total]).astype(np.float64)
     if np.isnan(values[0].sum()):
-        raise InputError("routing statistics: router logits are NaN; check the model's weights and its dtype")
+        raise InputError(f"{place}: router logits are NaN; check the model's weights and its dtype")
     np.minimum(values[0], math.log(logits.shape[1]), out=values[0])
     used = torch.cat([rank(block)[1][:, :top_k] for block in blocks]) if experts is None else experts
     return Measured(values, top.astype(np.int64), _host(used).astype(np.int64, copy=False))

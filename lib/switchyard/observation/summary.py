@@ -30,7 +30,7 @@ def summary_text(
 def kept_contexts(seen: Observation) -> dict[int, float]:
     """By number of previous tokens: the share of tokens that have so many and whose n-gram is counted."""
     uses = seen.ngrams.uses  # [domains, contexts]
-    kept = np.nansum(seen.ngrams.kept() * uses, axis=0) / uses.sum(axis=0)
+    kept = np.nansum(seen.ngrams.kept() * uses, axis=0) / np.maximum(uses.sum(axis=0), 1)
     return dict(enumerate(kept.tolist(), start=1))
 
 

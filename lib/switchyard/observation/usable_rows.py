@@ -48,7 +48,7 @@ def sorted_out(
     Raises:
         InputError: no rows, a column missing or of text, a token id twice in a layer, numbers that cannot be true.
     """
-    frame = stats.to_pandas() if isinstance(stats, pa.Table) else stats
+    frame = stats.to_pandas(ignore_metadata=True) if isinstance(stats, pa.Table) else stats
     need(list(frame.columns), NEEDED, place, "routing statistics")
     if frame.empty:
         raise InputError(f"{place}: has no rows; give routing statistics of at least one token")
@@ -64,6 +64,8 @@ def sorted_out(
 
 def _numbers(frame: pd.DataFrame, column: str, place: str) -> np.ndarray:
     """float64 [rows]; empty cells are NaN."""
+    if frame[column].isna().all():
+        return np.full(len(frame), np.nan)
     if not pd.api.types.is_numeric_dtype(frame[column]):
         raise InputError(f"{place}: column {column} holds {frame[column].dtype}; give numbers")
     return frame[column].to_numpy(np.float64, na_value=np.nan)

@@ -66,11 +66,19 @@ def _verb(verbs: argparse._SubParsersAction, name: str, run: object) -> argparse
     return verb
 
 
+def _positive(text: str) -> int:
+    """A whole number from 1 upwards."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}; give 1 or more")
+    return number
+
+
 def _table_ceiling(verb: argparse.ArgumentParser) -> None:
     columns = "layer, domain, token_id, expert, count"
     verb.add_argument("--counts", type=Path, required=True, help=f"a Parquet file with columns {columns}")
     verb.add_argument("--top-k", type=int, required=True, help="experts that the table lists per token id")
-    verb.add_argument("--num-experts", type=int, help="default: the largest expert of the file + 1")
+    verb.add_argument("--num-experts", type=_positive, help="default: the largest expert of the file + 1")
     verb.add_argument("--output", type=Path, required=True, help="JSON file to write")
 
 
@@ -82,4 +90,4 @@ def _validate_hypothesis(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--minimum-frequency", type=int, default=10, help="third correlation: tokens seen so often (10)"
     )
-    verb.add_argument("--num-experts", type=int, help="to refuse entropies above its logarithm")
+    verb.add_argument("--num-experts", type=_positive, help="to refuse entropies above its logarithm")

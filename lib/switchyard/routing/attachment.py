@@ -93,7 +93,8 @@ def attach(
     called in every MoE block with logits [tokens, num_experts], padding rows included (`context.is_token`).
     Fields `trained_top_k` and `normalise` of the rule that are None are filled in from the model's config.
     Where no slot is empty the model's own experts implementation runs, so that its own top-k stays its own bit for
-    bit; `own_when_full=False` takes the ragged one there too, so that timings of rules differ in experts alone.
+    bit; `own_when_full=False` takes the ragged one there too, without a rule as well, so that rules differ in experts
+    alone.
 
     Raises InputError for a model without MoE blocks, one that has a rule already, or NaN logits.
     """
@@ -104,7 +105,7 @@ def attach(
     with ExitStack() as undo:
         _attached.add(core)
         undo.callback(_attached.discard, core)
-        if rule is not None:
+        if rule is not None or not own_when_full:
             _switch_experts(model, attachment.blocks, own_when_full, undo)
         _install_hooks(core, attachment, undo)
         yield attachment

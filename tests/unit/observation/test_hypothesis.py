@@ -22,6 +22,7 @@ from switchyard.files import write_table
 from switchyard.observation.correlation import EXACT, spearman
 from switchyard.observation.criteria import criteria_met, grades
 from switchyard.observation.hypothesis import validate
+from switchyard.observation.input_tables import read_table
 from switchyard.observation.validation_report import report_text
 from switchyard.observation.verbs import register
 
@@ -360,3 +361,20 @@ def test_the_verb_leaves_nothing_behind_when_it_refuses(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match="is a file; give a folder"):
         run_verb("--input", tmp_path / "stats.parquet", "--output", tmp_path / "stats.parquet")
+
+
+def test_an_index_kept_by_pandas_and_a_column_of_nothing_are_read(tmp_path) -> None:
+    frame = pd.DataFrame(
+        {
+            "token_id": [1, 2],
+            "frequency": [5, 6],
+            "mean_entropy": [0.1, 0.2],
+            "routing_consistency": [1.0, 0.9],
+        }
+    )
+    frame.set_index("token_id").to_parquet(tmp_path / "indexed.parquet")
+    (layer,) = validate(read_table(tmp_path / "indexed.parquet")).layers
+    assert (layer["token_types"], layer["unusable_rows"]) == (2, 0)
+    (tmp_path / "empty.csv").write_text(frame.assign(mean_entropy=np.nan).to_csv(index=False))
+    (layer,) = validate(read_table(tmp_path / "empty.csv")).layers
+    assert (layer["token_types"], layer["unusable"]["not_a_number"]) == (0, 2)

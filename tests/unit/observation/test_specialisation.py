@@ -165,3 +165,11 @@ def test_olmoe() -> None:
     domains = specialisation.domain_specialisation(counts, top_k=8, num_experts=64).to_pandas()
     assert (domains["tokens"] == 208_896).all() and len(domains) == 3 * 4 * 64
     assert domains["share"].max() > 0.5
+
+
+def test_a_first_choice_among_tied_experts_need_not_be_used() -> None:
+    """The statistics' first choice is the lowest of equals; the model's own call may leave it out."""
+    rows = {"layer": [0, 0], "domain": ["all"] * 2, "token_id": [1, 1], "expert": [0, 1]}
+    counts = pa.table(rows | {"count": [0, 1], "top_count": [1, 0]})
+    found = specialisation.domain_specialisation(counts, top_k=1, num_experts=2).to_pandas()
+    assert found.loc[found["choices"] == "first", "share"].tolist() == [1.0, 0.0]

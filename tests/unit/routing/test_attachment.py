@@ -90,6 +90,18 @@ def test_the_ragged_path_of_a_full_selection_agrees_too(architecture: str) -> No
     torch.testing.assert_close(ragged, model(**padded_batch("right")).logits, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@torch.no_grad()
+def test_without_a_rule_the_ragged_experts_leave_the_routing_alone(architecture: str) -> None:
+    model, inputs = random_model(architecture), padded_batch("right")
+    top_k, before = model.config.num_experts_per_tok, snapshot(model)
+    with attach(model, TopK(top_k), own_when_full=False):
+        expected = model(**inputs).logits
+    with attach(model, None, own_when_full=False):
+        assert torch.equal(model(**inputs).logits, expected)
+    assert snapshot(model) == before
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_any_k_equals_a_model_configured_so(architecture: str, dtype: torch.dtype) -> None:

@@ -167,3 +167,19 @@ def test_too_many_domains_are_refused(tmp_path: Path) -> None:
     write_corpus(tmp_path / "corpus.parquet", [Text(str(n), str(n)) for n in range(MOST_DOMAINS + 1)])
     with pytest.raises(InputError, match="33 domains, 32 at most"):
         list(documents_of(tmp_path / "corpus.parquet", "offline"))
+
+
+def test_compressed_files_are_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SlimPajama's files end in .jsonl.zst, which `datasets` reads with a package that it does not ask for."""
+    import datasets
+    import zstandard
+
+    rows = b"".join(json.dumps({"text": str(n), "meta": {"set": "web"}}).encode() + b"\n" for n in range(3))
+    (tmp_path / "train.jsonl.zst").write_bytes(zstandard.compress(rows))
+    load = datasets.load_dataset
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda *_, **options: load(str(tmp_path), split="train", streaming=True)
+    )
+    entry = PLAIN | {"source": "hub", "repository": "a/b", "split": "train", "revision": "ab" * 20}
+    found = list(read_texts(entry | {"domain": "meta.set", "num_samples": 2}))
+    assert found == [Text("0", "web"), Text("1", "web")]
