@@ -366,7 +366,7 @@ def test_the_verb_leaves_nothing_behind_when_it_refuses(tmp_path: Path) -> None:
 def test_an_index_kept_by_pandas_and_a_column_of_nothing_are_read(tmp_path) -> None:
     frame = pd.DataFrame(
         {
-            "token_id": [1, 2],
+            "token_id": [1, 5],
             "frequency": [5, 6],
             "mean_entropy": [0.1, 0.2],
             "routing_consistency": [1.0, 0.9],
