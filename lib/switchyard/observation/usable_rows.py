@@ -48,7 +48,9 @@ def sorted_out(
     Raises:
         InputError: no rows, a column missing or of text, a token id twice in a layer, numbers that cannot be true.
     """
-    frame = stats.to_pandas(ignore_metadata=True) if isinstance(stats, pa.Table) else stats
+    frame = stats.to_pandas() if isinstance(stats, pa.Table) else stats
+    if any(frame.index.names):  # pandas keeps an index as a column, or as a range in the file's metadata
+        frame = frame.reset_index()
     need(list(frame.columns), NEEDED, place, "routing statistics")
     if frame.empty:
         raise InputError(f"{place}: has no rows; give routing statistics of at least one token")

@@ -363,18 +363,18 @@ def test_the_verb_leaves_nothing_behind_when_it_refuses(tmp_path: Path) -> None:
         run_verb("--input", tmp_path / "stats.parquet", "--output", tmp_path / "stats.parquet")
 
 
-def test_an_index_kept_by_pandas_and_a_column_of_nothing_are_read(tmp_path) -> None:
-    frame = pd.DataFrame(
-        {
-            "token_id": [1, 5],
-            "frequency": [5, 6],
-            "mean_entropy": [0.1, 0.2],
-            "routing_consistency": [1.0, 0.9],
-        }
-    )
-    frame.set_index("token_id").to_parquet(tmp_path / "indexed.parquet")
+@pytest.mark.parametrize("ids", [[1, 5], [1, 5, 6]], ids=["a range", "a column"])
+def test_an_index_of_pandas_is_a_column(ids: list[int], tmp_path: Path) -> None:
+    columns = {"frequency": 5, "mean_entropy": 0.1, "routing_consistency": 1.0}
+    frame = pd.DataFrame({"token_id": ids}).assign(**columns).set_index("token_id")
+    frame.to_parquet(tmp_path / "indexed.parquet")
     (layer,) = validate(read_table(tmp_path / "indexed.parquet")).layers
-    assert (layer["token_types"], layer["unusable_rows"]) == (2, 0)
-    (tmp_path / "empty.csv").write_text(frame.assign(mean_entropy=np.nan).to_csv(index=False))
+    assert (layer["token_types"], layer["unusable_rows"]) == (len(ids), 0)
+
+
+def test_a_column_of_nothing_is_told_and_not_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text(
+        "token_id,frequency,mean_entropy,routing_consistency\n1,5,,1.0\n2,6,,0.9\n"
+    )
     (layer,) = validate(read_table(tmp_path / "empty.csv")).layers
     assert (layer["token_types"], layer["unusable"]["not_a_number"]) == (0, 2)
