@@ -17,6 +17,7 @@ import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from safetensors import safe_open
 
 from switchyard.files import read_json, read_stamp
 from workflow.checkout import RESULTS, jobs, run_study
@@ -174,6 +175,9 @@ def stamp_of(path: Path) -> dict:
         stamp = json.loads(pq.read_schema(path).metadata[b"switchyard"])
     elif path.suffix == ".json":
         stamp = json.loads(path.read_text())
+    elif path.suffix == ".safetensors":
+        with safe_open(path, framework="numpy") as file:
+            stamp = json.loads(file.metadata()["switchyard"])["stamp"]
     elif path.suffix == ".duckdb":
         with duckdb.connect(str(path), read_only=True) as connection:
             stamp = json.loads(connection.execute("SELECT stamp FROM provenance").fetchone()[0])
@@ -189,6 +193,7 @@ def test_every_result_says_what_made_it(smoke):
     results = smoke / RESULTS
     for path in sorted(path for path in results.rglob("*") if path.is_file()):
         checkpoint = path.parents[1].name == "models" and path.name != "structure.json"
+        checkpoint |= results / "prepare" / "checkpoints" in path.parents
         stamp = path.name.endswith(".provenance.json") or path.name.startswith(".")
         if not (checkpoint or stamp or "job-logs" in path.parts or path == results / "report.html"):
             assert {"code", "commit", "inputs", "libraries"} <= stamp_of(path).keys(), path
