@@ -255,6 +255,7 @@ def _work(
         os.chdir(caller["folder"])
         os.environ.clear()
         os.environ.update(caller["environment"])
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
         connection.sendall(b"\0")
         threading.Thread(target=_end_with, args=[connection], daemon=True).start()
         code = _exit_code(request)
