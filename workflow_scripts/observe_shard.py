@@ -33,10 +33,11 @@ def main(
         raise InputError(
             f"observation.layers: {wrong[0]} is none of the {blocks} layers of {name}; count from 0"
         )
+    digest = folder_digest(model)
     made = stamp(
         code=code,
         config={**settings, "dtype": dtype, "segments": segments, "shards": shards},
-        inputs={"windows": windows, "model": folder_digest(model)},
+        inputs={"windows": windows, "model": digest},
     )
     with bar(None, f"observe_shard {name} {shard}", unit="tokens") as progress:
         observe_shard(
@@ -45,7 +46,7 @@ def main(
             shard,
             shards,
             output,
-            model_digest=folder_digest(model),
+            model_digest=digest,
             tallies=tallies(segments),
             stamp=made,
             progress=progress.update,
