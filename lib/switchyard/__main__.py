@@ -10,6 +10,7 @@ from pathlib import Path
 from switchyard.errors import InputError
 from switchyard.files import atomic, read_json, write_text
 from switchyard.observation.verbs import register as register_observation
+from switchyard.systems.verbs import register as register_systems
 
 
 def describe(arguments: argparse.Namespace) -> None:
@@ -65,14 +66,15 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--to", type=Path, default=Path("resources"), help="folder that models are shipped in")
     verb.set_defaults(run=ship_models)
     register_observation(verbs)
+    register_systems(verbs)
     return top
 
 
 def main() -> int:
-    """Run a verb; an `InputError` is one line on stderr and exit status 2."""
+    """Run a verb, whose answer is the exit status; an `InputError` is one line on stderr and exit status 2."""
     arguments = parser().parse_args()
     try:
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except InputError as error:
         print(f"switchyard: error: {error}", file=sys.stderr)
         return 2
@@ -82,7 +84,6 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    return 0
 
 
 if __name__ == "__main__":

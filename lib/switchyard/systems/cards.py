@@ -1,0 +1,139 @@
+"""Cards: which of the visible GPUs a process works on, so that those who share one never ask for more than it has.
+
+A process leases room on a card for its life. A lease is a file in a folder that all processes of this user on this
+machine share, named after the card's UUID, since its number depends on CUDA_VISIBLE_DEVICES. Its holder keeps the file
+locked, so that the kernel ends the lease with the process, however that ended.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from switchyard.errors import InputError
+from switchyard.systems.footprint import GB
+
+POLL_S = 1.0
+"""Between two looks at the others' leases, while there is no room."""
+
+log = logging.getLogger(__name__)
+
+
+class Card(NamedTuple):
+    """A GPU, whatever its number here."""
+
+    uuid: str
+    size_bytes: int
+
+
+class Lease(NamedTuple):
+    """Room on the card at `index`, for as long as `descriptor` is open."""
+
+    index: int
+    size_bytes: int
+    descriptor: int
+
+
+_held: list[Lease] = []
+"""This process's lease, if it has one."""
+
+
+def device(gb: int | None) -> str:
+    """The torch device for work that needs so much memory: a card, from now on the current one, or `cpu` without any.
+
+    Args:
+        gb: memory in GB, what a job's `gpu_mem_gb` says; None for a whole card, on which no other process works.
+
+    Raises:
+        InputError: no card is that large.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    index = take(gb, visible())
+    torch.cuda.set_device(index)
+    return f"cuda:{index}"
+
+
+def visible() -> list[Card]:
+    """The cards that CUDA_VISIBLE_DEVICES leaves to this process, in its order."""
+    import torch
+
+    found = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    return [Card(str(card.uuid), card.total_memory) for card in found]
+
+
+def take(gb: int | None, cards: Sequence[Card]) -> int:
+    """Lease room on the card that has most of it, and return its place in `cards`; waits until one has enough.
+
+    Room is a card's memory without the leases of living processes. A process has one lease: it stays if it is large
+    enough, and is given up for a larger one.
+
+    Args:
+        gb: as in `device`.
+        cards: those that this process sees, the same at every call.
+
+    Raises:
+        InputError: no card is that large.
+    """
+    needed = [card.size_bytes if gb is None else gb * GB for card in cards]
+    if all(size > card.size_bytes for size, card in zip(needed, cards)):
+        raise InputError(
+            f"model: needs {gb} GB, the largest card has {max(card.size_bytes for card in cards) // GB}; "
+            "lower batch_tokens or choose dtype bfloat16; --set-resources RULE:gpu_mem_gb=N says otherwise"
+        )
+    if _held and _held[0].size_bytes >= needed[_held[0].index]:
+        return _held[0].index
+    release()
+    if not _lease(needed, cards):
+        log.info("waiting for %s on a card", "all memory" if gb is None else f"{gb} GB")
+        while not _lease(needed, cards):
+            time.sleep(POLL_S)
+    return _held[0].index
+
+
+def release() -> None:
+    """Give up this process's lease, if it has one."""
+    while _held:
+        os.close(_held.pop().descriptor)
+
+
+def _lease(needed: Sequence[int], cards: Sequence[Card]) -> bool:
+    """Hold a lease on the card with most room, if any has as many bytes as `needed` there."""
+    folder = Path(tempfile.gettempdir()) / f"switchyard-cards-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        leased = _leased(folder)
+        room = [card.size_bytes - leased[card.uuid] for card in cards]
+        fitting = [index for index, size in enumerate(needed) if size <= room[index]]
+        if not fitting:
+            return False
+        best = max(fitting, key=room.__getitem__)
+        prefix = f"{cards[best].uuid}.{needed[best]}."
+        descriptor, _ = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=".lease")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    _held.append(Lease(best, needed[best], descriptor))
+    return True
+
+
+def _leased(folder: Path) -> Counter[str]:
+    """Leased bytes by card; removes the files of leases that have ended."""
+    leased: Counter[str] = Counter()
+    for path in folder.glob("*.lease"):
+        with path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            except BlockingIOError:
+                uuid, size, *_ = path.name.split(".")
+                leased[uuid] += int(size)
+    return leased
