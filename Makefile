@@ -5,22 +5,22 @@
 
 PYTHON ?= python3
 STUDY ?=
-CORES ?= all
+CORES ?=
 ARGS ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 INSTALLING := .venv/.installing
-RUN := $(BIN)/python workflow_scripts/run_study.py $(if $(STUDY),--study $(STUDY)) --cores $(CORES)
+RUN := $(BIN)/python workflow_scripts/run_study.py $(if $(STUDY),--study $(STUDY)) $(if $(CORES),--cores $(CORES))
 EXTRA := $(if $(ARGS),-- $(ARGS))
 
 export PYTHONPATH := $(CURDIR)/lib
 
 .DEFAULT_GOAL := help
-.PHONY: help install study smoke report test lint format bench
+.PHONY: help install study smoke report test slurm-test lint format bench
 
 help:  ## list these commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
 install: $(INSTALLED)  ## make .venv from the lock
 
@@ -28,13 +28,16 @@ study: $(INSTALLED)  ## run the study and write its HTML report
 	@$(RUN) $(EXTRA)
 
 smoke: $(INSTALLED)  ## the smallest study that passes every stage
-	@$(BIN)/python workflow_scripts/run_study.py --study studies/smoke.yaml --cores $(CORES) $(EXTRA)
+	@$(BIN)/python workflow_scripts/run_study.py --study studies/smoke.yaml $(if $(CORES),--cores $(CORES)) $(EXTRA)
 
 report: $(INSTALLED)  ## write the HTML report of finished results again
 	@$(RUN) --report-only $(EXTRA)
 
 test: lint  ## style, lint and all tests
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest -q tests
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest -q tests --ignore tests/slurm
+
+slurm-test: $(INSTALLED)  ## the smoke study on a SLURM of two nodes, started here: Debian and root
+	@$(BIN)/python -m pytest -q -s -rs tests/slurm
 
 lint: $(INSTALLED)  ## style of the Python and Snakemake files
 	@$(BIN)/ruff format --check . >/dev/null || { echo "switchyard: error: files are not formatted; run make format" >&2; exit 1; }
@@ -50,15 +53,21 @@ format: $(INSTALLED)  ## format the Python and Snakemake files
 bench: $(INSTALLED)  ## benchmarks that print ratios; ARGS="selection trace" for some of them
 	@$(BIN)/python -m bench $(ARGS)
 
+# One installation at a time: descriptor 9 holds the lock until this shell and all that it started have ended.
 # An installation that was cut short leaves .installing behind, and is begun again from an empty folder.
+HOLD := $(PYTHON) -c 'import fcntl, sys; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB * len(sys.argv[1:]))'
+
 $(INSTALLED): envs/lock.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "switchyard: error: python3 >= 3.11 is needed, found: $$($(PYTHON) --version 2>&1 | head -n 1); install it, or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 	  echo "switchyard: error: $(PYTHON) has no venv module; install it: apt install python3-venv" >&2; exit 2; }
-	@if [ -e $(INSTALLING) ]; then echo "switchyard: .venv is half installed; beginning again"; rm -rf .venv; fi
-	@mkdir -p .venv && touch $(INSTALLING)
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --disable-pip-version-check --requirement envs/lock.txt
-	@$(BIN)/python -c "import sysconfig; open(sysconfig.get_path('purelib') + '/switchyard.pth', 'w').write('$(CURDIR)/lib\n')"
-	@rm $(INSTALLING) && touch $(INSTALLED)
+	@set -e; mkdir -p .snakemake; exec 9>.snakemake/install.lock; \
+	$(HOLD) at-once 2>/dev/null || { echo "switchyard: another make is installing .venv; waiting for it" >&2; $(HOLD); }; \
+	if [ $@ -nt $< ]; then exit 0; fi; \
+	if [ -e $(INSTALLING) ]; then echo "switchyard: .venv is half installed; beginning again"; rm -rf .venv; fi; \
+	mkdir -p .venv; touch $(INSTALLING); \
+	$(PYTHON) -m venv .venv; \
+	$(BIN)/python -m pip install --disable-pip-version-check --requirement $<; \
+	$(BIN)/python -c "import sysconfig; open(sysconfig.get_path('purelib') + '/switchyard.pth', 'w').write('$(CURDIR)/lib\n')"; \
+	rm $(INSTALLING); touch $(INSTALLED)

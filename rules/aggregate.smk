@@ -22,6 +22,12 @@ COMPARED = expand(
 SUMMARIES = expand(f"{STUDY}/evaluate/logs/{{experiment}}.json", experiment=EXPERIMENTS)
 
 
+localrules:
+    write_summaries,
+    write_tables,
+    compare_at_equal_compute,
+
+
 rule aggregate_all:
     input:
         f"{STUDY}/study.duckdb",

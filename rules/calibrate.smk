@@ -29,6 +29,8 @@ rule collect_router_logits:
     conda:
         "../envs/model.yaml"
     threads: config["evaluation"]["threads"]
+    resources:
+        **model_resources(config["evaluation"]["batch_tokens"]),
     params:
         dtype=lambda w: config["models"][w.model]["dtype"],
         tokens=config["calibration"]["tokens"],

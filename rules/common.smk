@@ -14,6 +14,7 @@ from switchyard import warm
 from switchyard.errors import InputError
 from switchyard.provenance import fingerprint
 from switchyard.routing.registry import entry, rule_module
+from switchyard.systems import footprint
 from switchyard.text.corpus import versions
 
 try:
@@ -34,6 +35,9 @@ os.environ.update(
 
 STUDY = f"results/{config['study']}"
 LOGS = f"{STUDY}/job-logs"
+AROUND_MB = (
+    500  # snakemake starts itself twice around a job of a cluster, and a script waits for a warm process
+)
 MODEL = config["evaluation"]["model"]
 DATASETS = list(config["datasets"])
 TEXTS = {
@@ -52,12 +56,12 @@ EXPERIMENTS = [f"{name}_{dataset}" for name in CONFIGS for dataset in DATASETS]
 INSPECTED = inspected(config)
 
 
-if workflow.remote_exec:
-    os.environ.pop(warm.VARIABLE, None)  # a job of a cluster keeps to the resources it was given
-
-
 onstart:
     warm.start()  # imports nothing before an experiment asks
+
+
+if workflow.remote_exec:
+    warm.start()  # a job of a cluster has one of its own, which the experiments of its group share
 
 
 wildcard_constraints:
@@ -112,6 +116,65 @@ def model_files(wildcards):
     """Files of a checkpoint that lies on disk, so that a changed one is seen."""
     entry = config["models"][wildcards.model]
     return sorted(map(str, Path(entry["path"]).glob("*"))) if entry["source"] != "hub" else []
+
+
+def most_experts(name):
+    """The most experts that a configuration may give a token; None if its settings do not say."""
+    settings = CONFIGS[CONFIGS[name].settings.get("matched", name)].settings
+    return settings.get("k") or settings.get("max_k")
+
+
+def structure_of(wildcards):
+    """What is known by now of the model that a job runs; None for a model of the hub that was never here."""
+    name = getattr(wildcards, "model", MODEL)
+    return footprint.structure(
+        config["models"][name],
+        Path(f"{STUDY}/prepare/models/{name}"),
+        vocabulary_size=config["corpus"]["vocabulary_size"],
+    )
+
+
+def minutes(number):
+    """The `runtime` of a job, which a cluster ends that takes longer; more at each attempt."""
+    return lambda wildcards, attempt: attempt * number
+
+
+def model_resources(batch_tokens, runtime=60, configs=(), counted=lambda structure: 0):
+    """Resources of a job that runs a model; what snakemake is not asked to count is not counted.
+
+    `gpu_mem_gb` lets jobs share a card (--resources gpu_mem_gb=80), and a job takes no more of one. `gpu`, `mem_mb` and
+    `runtime` are what a cluster is asked for; the last two grow with each attempt. A process that has run one of
+    `configs` runs the others too, so that the largest counts; without any the model runs as it was trained. `counted`
+    tells the GB of what is counted beside the model.
+    """
+
+    def slots(structure):
+        most = [most_experts(name) for name in configs] or [structure and structure["top_k"]]
+        return None if None in most else max(most)
+
+    def dtype(wildcards):
+        return config["models"][getattr(wildcards, "model", MODEL)]["dtype"]
+
+    def host(wildcards, attempt):
+        structure = structure_of(wildcards)
+        needed = footprint.mem_mb(structure, dtype(wildcards), batch_tokens, slots=slots(structure))
+        return attempt * (AROUND_MB + needed + int(1000 * counted(structure)))
+
+    def card(wildcards):
+        structure = structure_of(wildcards)
+        return footprint.gpu_mem_gb(structure, dtype(wildcards), batch_tokens, slots=slots(structure))
+
+    return {"mem_mb": host, "gpu_mem_gb": card, "gpu": 1, "runtime": minutes(runtime)}
+
+
+def counted(times=1):
+    """GB of a job that holds `times` the counts of an observed shard, by structure; 0 for a model that nobody knows."""
+    layers = config["observation"]["layers"]
+    return lambda structure: (
+        times * footprint.observation_gb(structure, layers=len(layers) if layers else None)
+        if structure
+        else 0
+    )
 
 
 def figure(name, folder="figures", category="Figures", **labels):

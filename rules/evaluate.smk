@@ -43,6 +43,8 @@ rule evaluate_experiment:
     conda:
         "../envs/model.yaml"
     threads: config["evaluation"]["threads"]
+    resources:
+        **model_resources(config["evaluation"]["batch_tokens"], runtime=30, configs=CONFIGS),
     params:
         study=config["study"],
         model=MODEL,
@@ -75,6 +77,9 @@ rule measure_speed:
     conda:
         "../envs/model.yaml"
     threads: workflow.cores
+    resources:
+        **model_resources(config["speed"]["prefill_tokens"], runtime=120, configs=CONFIGS),
+        slurm_extra="--exclusive",
     params:
         dtype=config["models"][MODEL]["dtype"],
         settings={name: one.job for name, one in CONFIGS.items()},
@@ -104,6 +109,8 @@ rule assess_model:
     conda:
         "../envs/model.yaml"
     threads: config["evaluation"]["threads"]
+    resources:
+        **model_resources(config["evaluation"]["batch_tokens"]),
     params:
         dtype=lambda w: config["models"][w.model]["dtype"],
         datasets={name: TEXTS[name]["max_length"] for name in DATASETS},

@@ -20,6 +20,10 @@ SPECIALISATION = ["domain_specialisation", "vocabulary_specialisation", "vocabul
 SATURATED = [name for name in OBSERVED if name in TRAINED]
 
 
+localrules:
+    validate_hypothesis,
+
+
 rule observe_all:
     input:
         expand(
@@ -67,6 +71,8 @@ rule observe_shard:
     conda:
         "../envs/model.yaml"
     threads: OBSERVATION["threads"]
+    resources:
+        **model_resources(OBSERVATION["batch_tokens"], runtime=240, counted=counted()),
     params:
         **{key: OBSERVATION[key] for key in ("shards", "layers", "threads", "segments")},
         **{key: OBSERVATION[key] for key in ("context_window", "buckets", "checkpoint_tokens")},
@@ -101,6 +107,8 @@ rule merge_shards:
         f"{LOGS}/merge_shards/{{model}}.tsv"
     conda:
         "../envs/model.yaml"
+    resources:
+        mem_mb=lambda w, attempt: attempt * int(1500 + 1000 * counted(2)(structure_of(w))),
     params:
         segments=OBSERVATION["segments"],
         corpus=OBSERVATION["corpus"],
@@ -158,6 +166,8 @@ rule measure_ceilings:
         f"{LOGS}/measure_ceilings/{{model}}.tsv"
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=lambda w, attempt: attempt * int(1500 + 1000 * counted(4)(structure_of(w))),
     params:
         code=fingerprint(
             "switchyard.observation.ceiling",
@@ -185,6 +195,8 @@ rule measure_saturation:
     conda:
         "../envs/model.yaml"
     threads: OBSERVATION["threads"]
+    resources:
+        **model_resources(OBSERVATION["batch_tokens"], runtime=240),
     params:
         dtype=lambda w: config["models"][w.model]["dtype"],
         threads=OBSERVATION["threads"],

@@ -9,6 +9,13 @@ Writes  prepare/corpus.parquet           the pocket corpus with its splits, and 
 """
 
 
+# Light, and what is on the hub is fetched where there is a network: on a cluster, beside snakemake itself.
+localrules:
+    prepare_dataset,
+    prepare_corpus,
+    fetch_model,
+
+
 rule prepare_all:
     input:
         expand(f"{STUDY}/prepare/models/{{model}}", model=config["models"]),
@@ -90,6 +97,9 @@ rule train_pocket_model:
     conda:
         "../envs/model.yaml"
     threads: lambda w: config["models"][w.model]["training"]["threads"]
+    resources:
+        gpu=1,
+        runtime=minutes(480),
     params:
         recipe=lambda w: config["models"][w.model]["training"],
         vocabulary_size=config["corpus"]["vocabulary_size"],
@@ -115,7 +125,8 @@ rule fetch_model:
         "../envs/model.yaml"
     params:
         entry=lambda w: {
-            key: config["models"][w.model].get(key) for key in ("source", "path", "repository", "revision")
+            key: config["models"][w.model].get(key)
+            for key in ("source", "path", "repository", "revision", "structure")
         },
         code=fingerprint("switchyard.models.load", "switchyard.models.blocks"),
     script:

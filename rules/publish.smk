@@ -13,6 +13,14 @@ from switchyard.charts.names import FIGURES, ROUTING, STANDALONE
 AGGREGATES = [*rules.write_tables.output, *rules.compare_at_equal_compute.output]
 
 
+localrules:
+    draw_figures,
+    draw_nulls,
+    write_pages,
+    write_routing_pages,
+    write_report,
+
+
 rule draw_figures:
     """Draw the whole figures, and each panel of the nine-panel figure alone."""
     input:

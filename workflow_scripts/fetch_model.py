@@ -5,7 +5,7 @@ from typing import Any
 
 from switchyard.files import atomic, write_json
 from switchyard.job import logged
-from switchyard.models.blocks import describe
+from switchyard.models.blocks import check_stated, describe
 from switchyard.models.load import check_folder, copy_folder, link_hub_snapshot, load_config
 from switchyard.provenance import sha256_file, stamp
 
@@ -17,6 +17,7 @@ def main(*, entry: dict[str, Any], output: Path, code: str) -> None:
         else:
             source = Path(entry["path"])
         structure = describe(load_config(source))
+        check_stated(structure, entry["structure"] or {})
         check_folder(source)
         if entry["source"] != "hub":
             copy_folder(source, partial)
@@ -27,5 +28,5 @@ def main(*, entry: dict[str, Any], output: Path, code: str) -> None:
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0], reads=snakemake.input):
         main(entry=snakemake.params.entry, output=Path(snakemake.output[0]), code=snakemake.params.code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,19 @@ def describe(config: PreTrainedConfig) -> dict[str, Any]:
         "max_position_embeddings": config.max_position_embeddings,
         "tie_word_embeddings": bool(config.tie_word_embeddings),
     }
+
+
+def check_stated(structure: Mapping[str, Any], stated: Mapping[str, Any]) -> None:
+    """Hold what a study says of a model against `describe` of its own config.
+
+    Raises:
+        InputError: they differ, and memory and time were planned for another model.
+    """
+    for name, value in stated.items():
+        if structure[name] != value:
+            raise InputError(
+                f"config: models: structure.{name} is {value}, the checkpoint's own is {structure[name]}; mend it"
+            )
 
 
 def _is_moe_block(module: nn.Module) -> bool:

@@ -7,7 +7,7 @@ from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM, Qwen3MoeConf
 
 from reference.moe_models import ARCHITECTURES, random_model
 from switchyard.errors import InputError
-from switchyard.models.blocks import describe, find_moe_blocks
+from switchyard.models.blocks import check_stated, describe, find_moe_blocks
 
 SIZES = {"olmoe": (16, 4, False), "mixtral": (8, 2, True)}
 
@@ -46,6 +46,14 @@ def test_describes_the_published_models() -> None:
     assert (olmoe["num_experts"], olmoe["top_k"], olmoe["normalise"]) == (64, 8, False)
     assert (mixtral["num_experts"], mixtral["top_k"], mixtral["normalise"]) == (8, 2, True)
     assert mixtral["head_dim"] == 128
+
+
+def test_what_a_study_says_of_a_model_is_held_against_it() -> None:
+    structure = describe(AutoConfig.for_model("olmoe"))
+    check_stated(structure, {})
+    check_stated(structure, {"num_experts": 64, "tie_word_embeddings": False})
+    with pytest.raises(InputError, match=r"structure.num_layers is 8, the checkpoint's own is 16"):
+        check_stated(structure, {"num_experts": 64, "num_layers": 8})
 
 
 def test_another_model_with_the_same_split() -> None:

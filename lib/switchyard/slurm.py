@@ -1,0 +1,50 @@
+"""Jobs of a SLURM cluster that a killed run has left behind: they would write beside those of the next run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from switchyard.errors import InputError
+
+COMMENT = "rule_"
+"""How the comment begins that snakemake's executor gives a job."""
+
+_QUEUE = ["squeue", "--me", "--noheader", "--format", "%A|%k|%Z"]
+_PATIENCE_S = 60.0
+
+
+def cancel_left_behind(folder: Path) -> int:
+    """Cancel this user's jobs that work for runs in `folder`, wait until they are gone, and return how many there were.
+
+    To be called while no run is alive there. Where there is no SLURM, or none that answers, there are none.
+
+    Raises:
+        InputError: a job does not end.
+    """
+    if shutil.which(_QUEUE[0]) is None or not (found := left_behind(_queue(), folder)):
+        return 0
+    subprocess.run(["scancel", *found], capture_output=True, check=False)
+    end = time.monotonic() + _PATIENCE_S
+    while alive := [job for job in found if job in left_behind(_queue(), folder)]:
+        if time.monotonic() > end:
+            raise InputError(
+                f"SLURM: jobs {', '.join(alive)} of an earlier run in {folder} do not end; "
+                "wait for them, or have their nodes looked at"
+            )
+        time.sleep(0.5)
+    return len(found)
+
+
+def left_behind(queue: str, folder: Path) -> list[str]:
+    """Numbers of the jobs in squeue's lines `number|comment|folder` that a workflow in `folder` has submitted."""
+    jobs = (line.split("|", 2) for line in queue.splitlines() if line.count("|") >= 2)
+    return [
+        number for number, comment, where in jobs if comment.startswith(COMMENT) and Path(where) == folder
+    ]
+
+
+def _queue() -> str:
+    return subprocess.run(_QUEUE, capture_output=True, text=True, check=False).stdout
