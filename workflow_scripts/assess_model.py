@@ -22,12 +22,13 @@ def main(
     max_length: dict[str, int],
     samples: int,
     batch_tokens: int,
+    gpu_mem_gb: int,
     output: Path,
     code: str,
 ) -> None:
     with bar(samples * len(datasets), f"assess_model {name}", unit="sequences") as progress:
         found = assess(
-            load_model(model, dtype=dtype),
+            load_model(model, dtype=dtype, gpu_mem_gb=gpu_mem_gb),
             load_tokenizer(model),
             {dataset: pq.read_table(path) for dataset, path in datasets.items()},
             structure=read_json(model / "structure.json"),
@@ -42,7 +43,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0], reads=snakemake.input):
         torch.set_num_threads(snakemake.params.threads)
         main(
             name=snakemake.wildcards.model,
@@ -52,6 +53,7 @@ if __name__ == "__main__":
             max_length=snakemake.params.datasets,
             samples=snakemake.params.samples,
             batch_tokens=snakemake.params.batch_tokens,
+            gpu_mem_gb=snakemake.resources.gpu_mem_gb,
             output=Path(snakemake.output[0]),
             code=snakemake.params.code,
         )

@@ -25,7 +25,7 @@ def main(*, logits: Path, nulls: Path, model: Path, check: Path, summary_path: P
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0], reads=snakemake.input):
         main(
             logits=Path(snakemake.input.logits),
             nulls=Path(snakemake.input.nulls[0]),

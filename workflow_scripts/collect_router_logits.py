@@ -23,12 +23,13 @@ def main(
     tokens: int,
     max_length: int,
     batch_tokens: int,
+    gpu_mem_gb: int,
     code: str,
 ) -> None:
     settings = {"dtype": dtype, "tokens": tokens, "max_length": max_length, "batch_tokens": batch_tokens}
     with bar(tokens // max_length + 1, f"collect_router_logits {name}", unit="windows") as progress:
         logits = collect_router_logits(
-            load_model(model, dtype=dtype),
+            load_model(model, dtype=dtype, gpu_mem_gb=gpu_mem_gb),
             load_tokenizer(model),
             pq.read_table(text),
             tokens=tokens,
@@ -44,7 +45,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0], reads=snakemake.input):
         torch.set_num_threads(snakemake.params.threads)
         main(
             name=snakemake.wildcards.text,
@@ -55,5 +56,6 @@ if __name__ == "__main__":
             tokens=snakemake.params.tokens,
             max_length=snakemake.params.max_length,
             batch_tokens=snakemake.params.batch_tokens,
+            gpu_mem_gb=snakemake.resources.gpu_mem_gb,
             code=snakemake.params.code,
         )

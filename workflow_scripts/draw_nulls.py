@@ -17,7 +17,7 @@ def main(*, check: Path, summary: Path, folder: Path, code: str) -> None:
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0], reads=snakemake.input):
         main(
             check=Path(snakemake.input.check),
             summary=Path(snakemake.input.summary),

@@ -43,7 +43,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0], reads=snakemake.input):
         main(
             name=snakemake.wildcards.model,
             statistics=Path(snakemake.input.statistics),

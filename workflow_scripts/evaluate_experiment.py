@@ -1,6 +1,7 @@
 """Rule evaluate_experiment: model + dataset + routing rule -> trace, scores, their repeats, internal log.
 
-Imports nothing heavy: the work is done in a fork of the run's warm process (`switchyard.warm`) where there is one.
+Imports nothing heavy: the work is done in a fork of the run's warm process (`switchyard.warm`) where there is one, by
+preference in one that has the model in memory.
 """
 
 from switchyard.warm import call
@@ -23,8 +24,10 @@ if __name__ == "__main__":
             "max_length": snakemake.params.max_length,
             "samples": snakemake.params.samples,
             "run": snakemake.params.run,
+            "gpu_mem_gb": snakemake.resources.gpu_mem_gb,
             "code": snakemake.params.code,
         },
         log=snakemake.log[0],
         prepare="switchyard.evaluation.job:prepare",
+        home=f"{snakemake.input.model} {snakemake.params.dtype}",
     )

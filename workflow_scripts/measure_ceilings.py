@@ -58,7 +58,7 @@ def specialised(uses: pa.Table, sizes: dict[str, int]) -> dict[str, pa.Table]:
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0], reads=snakemake.input):
         main(
             name=snakemake.wildcards.model,
             counts=Path(snakemake.input.counts),

@@ -17,15 +17,28 @@ BATCHES = 16
 """Of the windows, the first ones: shares of some ten thousand tokens need no more."""
 
 
-def main(*, name: str, windows: Path, model: Path, kept: Path, output: Path, dtype: str, code: str) -> None:
+def main(
+    *,
+    name: str,
+    windows: Path,
+    model: Path,
+    kept: Path,
+    output: Path,
+    dtype: str,
+    gpu_mem_gb: int,
+    code: str,
+) -> None:
     text = Windows(windows)
     batches = list(text.read(range(min(BATCHES, text.batches))))
     folders = {int(folder.name.removeprefix("step-")): folder for folder in sorted(kept.glob("step-*"))}
     with bar(len(folders) + 1, f"measure_saturation {name}", unit="checkpoints") as progress:
         found = {}
         for step, folder in [*folders.items(), (None, model)]:
-            loaded = load_model(folder, dtype=dtype)
-            found[step] = routed_experts(loaded, batches, special=text.special_token_ids)
+            found[step] = routed_experts(
+                load_model(folder, dtype=dtype, gpu_mem_gb=gpu_mem_gb),  # the one before is gone
+                batches,
+                special=text.special_token_ids,
+            )
             progress.update(1)
     num_experts = read_json(model / "structure.json")["num_experts"]
     table = saturation_table({step: found[step] for step in folders}, found[None], num_experts=num_experts)
@@ -36,7 +49,7 @@ def main(*, name: str, windows: Path, model: Path, kept: Path, output: Path, dty
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0], reads=snakemake.input):
         torch.set_num_threads(snakemake.params.threads)
         main(
             name=snakemake.wildcards.model,
@@ -45,5 +58,6 @@ if __name__ == "__main__":
             kept=Path(snakemake.input.kept),
             output=Path(snakemake.output[0]),
             dtype=snakemake.params.dtype,
+            gpu_mem_gb=snakemake.resources.gpu_mem_gb,
             code=snakemake.params.code,
         )

@@ -13,6 +13,7 @@ from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.progress import bar
 from switchyard.provenance import sha256_json, stamp
 from switchyard.study import build_rule, digests
+from switchyard.systems.cards import device
 
 WARMUP_ROUNDS = 1
 
@@ -29,6 +30,7 @@ def main(
     code: str,
 ) -> None:
     torch.set_num_threads(speed["threads"])
+    device(None)  # a whole card, as this job has the whole machine
     rules = {name: build_rule(setting, reads[name]) for name, setting in settings.items()}
     pages = pq.read_table(text, columns=["text"])["text"].to_pylist()
     tokenizer = load_tokenizer(model)
@@ -47,14 +49,14 @@ def main(
     files = {name: digests(found) for name, found in reads.items()}
     inputs = {"model": folder_digest(model), "text": text, "rules": sha256_json(files)}
     made = stamp(code=code, config={"speed": speed, "dtype": dtype, "rules": settings}, inputs=inputs)
-    device = (
+    machine = (
         torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, threads: {speed['threads']}"
     )
-    write_json(output, {"device": device, "rows": rows, "provenance": made})
+    write_json(output, {"device": machine, "rows": rows, "provenance": made})
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0], reads=snakemake.input):
         main(
             model=Path(snakemake.input.model),
             dtype=snakemake.params.dtype,

@@ -24,6 +24,7 @@ def main(
     model: Path,
     output: Path,
     dtype: str,
+    gpu_mem_gb: int,
     segments: list[int],
     settings: dict[str, Any],
     code: str,
@@ -41,7 +42,7 @@ def main(
     )
     with bar(None, f"observe_shard {name} {shard}", unit="tokens") as progress:
         observe_shard(
-            load_model(model, dtype=dtype),
+            load_model(model, dtype=dtype, gpu_mem_gb=gpu_mem_gb),
             windows,
             shard,
             shards,
@@ -55,7 +56,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0], reads=snakemake.input):
         torch.set_num_threads(snakemake.params.threads)
         main(
             name=snakemake.wildcards.model,
@@ -65,6 +66,7 @@ if __name__ == "__main__":
             model=Path(snakemake.input.model),
             output=Path(snakemake.output[0]),
             dtype=snakemake.params.dtype,
+            gpu_mem_gb=snakemake.resources.gpu_mem_gb,
             segments=snakemake.params.segments,
             settings={
                 "layers": snakemake.params.layers,

@@ -27,7 +27,7 @@ def main(*, entry: dict[str, Any], source: Path | None, output: Path, code: str)
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0], reads=snakemake.input):
         main(
             entry=snakemake.params.entry,
             source=Path(snakemake.input[0]) if snakemake.input else None,

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "lib"))
 
 from switchyard import config as configuration
-from switchyard import processes
+from switchyard import processes, shortages, slurm, warm
 from switchyard.errors import InputError
 
 MARKER = "SWITCHYARD_CHECKOUT"
@@ -36,16 +36,25 @@ MARKER = "SWITCHYARD_CHECKOUT"
 PARTIAL = re.compile(r"\..+\.part(\.html)?")
 """Names of files and folders that were being written (`switchyard.files.atomic`, and the report below)."""
 
+ENDED = re.compile(
+    r"\.(\w+)\.py\S*' (?:died with <Signals\.(\w+): \d+>|returned non-zero exit status (1[2-9]\d))\."
+)
+"""In snakemake's log: the script of a rule and the signal that ended it, or a shell's exit code for that."""
+
+FULL_BYTES = 1 << 20
+"""A disk with less room than this is the reason why a run failed."""
+
 ERROR_LINE = "switchyard: error: "
 DRY_RUN = {"-n", "--dry-run", "--dryrun"}
-CONFIG_OPTIONS = {"--config", "-C", "--configfile", "--configfiles", "--workflow-profile", "--profile"}
+PROFILE_OPTIONS = {"--profile", "--workflow-profile"}
+CONFIG_OPTIONS = {"--config", "-C", "--configfile", "--configfiles", *PROFILE_OPTIONS}
 
 
 class Options(NamedTuple):
     """The command line: what follows `--` is snakemake's."""
 
     study: Path | None
-    cores: str
+    cores: str | None
     directory: Path
     report_only: bool
     targets: list[str]
@@ -53,27 +62,28 @@ class Options(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A job that failed: its rule and its log files."""
+    """A job that failed: its rule, its log files, what a cluster said, and the signal that ended it, if one did."""
 
     rule: str
     logs: tuple[str, ...]
+    message: str | None
+    signal: str | None
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the study and its report; return the exit code."""
     options = parse(arguments)
     try:
-        name = study_name(options)
+        results = options.directory / "results" / study_name(options)
+        with only_run(options.directory):
+            clear_remains(options.directory, results)
+            if not options.report_only:
+                code = run_snakemake(options)
+                if code or options.targets or DRY_RUN & set(options.extra):
+                    return code
+            return make_report(options, results)
     except InputError as error:
         return complain(str(error), 2)
-    results = options.directory / "results" / name
-    with only_run(options.directory):
-        clear_remains(options.directory, results)
-        if not options.report_only:
-            code = run_snakemake(options)
-            if code or options.targets or DRY_RUN & set(options.extra):
-                return code
-        return make_report(options, results)
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -87,7 +97,9 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument(
         "--study", type=Path, help="a file of studies/, laid over config.yaml (default: none)"
     )
-    parser.add_argument("--cores", default="all", help="how many cores to use (default: all)")
+    parser.add_argument(
+        "--cores", help="how many cores to use (default: all, or what a profile after -- says)"
+    )
     parser.add_argument(
         "--directory", type=Path, default=ROOT, help="where results go (default: the checkout)"
     )
@@ -171,8 +183,11 @@ def snakemake_mode(process: psutil.Process) -> str | None:
 
 
 def clear_remains(directory: Path, results: Path) -> None:
-    """End orphaned workers, then remove the stale lock and half-written files; called while no run is alive."""
-    orphans = end_orphans(directory)
+    """End orphaned workers, here and on a cluster, then remove the stale lock and half-written files.
+
+    Called while no run is alive.
+    """
+    orphans = end_orphans(directory) + slurm.cancel_left_behind(directory)
     locks = directory / ".snakemake" / "locks"
     stale = locks.is_dir() and any(locks.iterdir())
     if stale:
@@ -208,9 +223,9 @@ def snakemake_command(options: Options, *more: str) -> list[str]:
         "snakemake",
         "--snakefile",
         str(ROOT / "Snakefile"),
-        "--cores",
-        options.cores,
     ]
+    if options.cores or not any(word.split("=")[0] in PROFILE_OPTIONS for word in options.extra):
+        command += ["--cores", options.cores or "all"]
     if options.study:
         command += ["--configfile", os.path.relpath(options.study, options.directory)]
     return [*command, "--rerun-incomplete", *more]
@@ -256,20 +271,47 @@ def summarise(logs: list[Path], directory: Path) -> None:
         first = failed[0]
         more = f" and {len(failed) - 1} more jobs" if len(failed) > 1 else ""
         complain(f"{message} (rule {first.rule}{more}, log: {', '.join(first.logs) or 'none'})")
+    if not any(shortages.NO_SPACE in message for message in causes):
+        complain_of_full_disk(directory / ".snakemake", directory / "results", shortages.temporary_folder())
+
+
+def complain_of_full_disk(*places: Path) -> int:
+    """One line about the first of some places whose disk is full; 0 where none is."""
+    for place in filter(Path.exists, places):
+        if shutil.disk_usage(place).free < FULL_BYTES:
+            return complain(shortages.disk_line(place))
+    return 0
 
 
 def failures(text: str) -> list[Failure]:
     """Failed jobs named in a log of snakemake, each once."""
+    ended = {rule: name or signal_of(int(code)) for rule, name, code in ENDED.findall(text)}
     found: dict[Failure, None] = {}
     for match in re.finditer(r"^Error in rule (\S+?):\n((?: {4}.*\n)*)", text, re.MULTILINE):
         logs = re.search(r"^ {4}log: (.*?)(?: \(check log file.*)?$", match[2], re.MULTILINE)
-        found[Failure(match[1], tuple(logs[1].split(", ")) if logs else ())] = None
+        message = re.search(r"^ {4}message: (?!None$)(.*)$", match[2], re.MULTILINE)
+        names = tuple(logs[1].split(", ")) if logs else ()
+        found[Failure(match[1], names, message and message[1], ended.get(match[1]))] = None
     return list(found)
 
 
+def signal_of(exit_code: int) -> str | None:
+    """The signal that a shell reports as this exit code."""
+    number = exit_code - 128
+    return signal.Signals(number).name if number in {*signal.Signals} else None
+
+
 def cause(failure: Failure, directory: Path) -> str:
-    """The error line in the job's logs, otherwise their last line."""
+    """Why a job failed: how it was ended if it did not end itself, the error line in its logs, or their last line."""
     lines = [line for log in failure.logs for line in lines_of(directory / log)]
+    ended = signal.SIGKILL.name if lines[-1:] == [warm.KILLED] else failure.signal
+    from_cluster = failure.message or ""
+    if ended == signal.SIGKILL.name or "OUT_OF_MEMORY" in from_cluster:
+        return f"the job was killed, by lack of memory if nobody did it: {shortages.LESS_MEMORY}"
+    if ended:
+        return f"the job was ended by {ended}; the same command tries it again"
+    if from_cluster and "'FAILED'" not in from_cluster:
+        return from_cluster
     errors = [line for line in lines if line.startswith(ERROR_LINE)]
     if errors:
         return errors[-1].removeprefix(ERROR_LINE)
@@ -302,6 +344,8 @@ def make_report(options: Options, results: Path) -> int:
         if code == 0:
             partial.replace(report)
             tell(f"the report is at {shown(report)}")
+        elif code > 0 and complain_of_full_disk(results):
+            return code
     finally:
         partial.unlink(missing_ok=True)
     if code < 0:
@@ -345,3 +389,7 @@ if __name__ == "__main__":
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(was_killed(signal.SIGINT))
+    except OSError as error:
+        if not (line := shortages.told(error)):
+            raise
+        sys.exit(complain(line))

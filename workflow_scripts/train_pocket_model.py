@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import torch
 
 from switchyard.files import atomic, read_json, write_json
 from switchyard.job import logged
@@ -14,6 +13,7 @@ from switchyard.models.blocks import describe
 from switchyard.models.pocket import Recipe, encode, save_pocket, save_step, step_folder, train
 from switchyard.progress import bar
 from switchyard.provenance import stamp
+from switchyard.systems.cards import device
 from switchyard.text.tokenizer import train_tokenizer
 
 
@@ -43,7 +43,7 @@ def main(
             training=encode(tokenizer, texts["train"]),
             validation=encode(tokenizer, texts["validation"]),
             checkpoints=checkpoints,
-            device="cuda" if torch.cuda.is_available() else "cpu",
+            device=device(None),
             report=progress.update,
             keep=partial(save_step, staged),
         )
@@ -75,7 +75,7 @@ def remove(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0], reads=snakemake.input):
         settings: dict[str, Any] = snakemake.params.recipe
         main(
             name=snakemake.wildcards.model,

@@ -34,7 +34,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0], reads=snakemake.input):
         main(
             verdicts=[Path(path) for path in snakemake.input.verdicts],
             ceilings=[Path(path) for path in snakemake.input.ceilings],

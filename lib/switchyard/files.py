@@ -13,21 +13,36 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from switchyard import shortages
+from switchyard.errors import InputError
+from switchyard.seals import checked, seal
+
 STAMP_KEY = b"switchyard"
 """Key of the run stamp in a Parquet file's schema metadata."""
 
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path (file or folder) that takes the name `path` on success and vanishes on failure."""
+    """Give a temporary path (file or folder) that takes the name `path` on success and vanishes on failure.
+
+    What is written is sealed (`switchyard.seals`).
+
+    Raises:
+        InputError: the disk is full.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield partial
+        seal(partial)
         if partial.is_dir() and path.is_dir():
             shutil.rmtree(path)
         os.replace(partial, path)
+    except Exception as error:
+        if not isinstance(error, InputError) and (line := shortages.told(error, path)):
+            raise InputError(line) from error
+        raise
     finally:
         if partial.is_dir():
             shutil.rmtree(partial)
@@ -50,7 +65,8 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file."""
+    """Read a JSON file; raises `InputError` for a damaged one."""
+    checked(path)
     return orjson.loads(Path(path).read_bytes())
 
 

@@ -5,29 +5,34 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from switchyard import shortages
 from switchyard.errors import InputError
+from switchyard.seals import checked, files_in
 
 
 @contextmanager
-def logged(path: str | Path) -> Iterator[logging.Logger]:
-    """Run a job with its log at `path`.
+def logged(path: str | Path, *, reads: Iterable[str | Path] = ()) -> Iterator[logging.Logger]:
+    """Run a job with its log at `path`, after a look at whether the files and folders that it reads are whole.
 
-    An `InputError` ends the process with its one line, `switchyard: error: ...`, in the log and on stderr; any
-    other exception leaves its traceback in both.
+    An `InputError` and a shortage of disk or memory end the process with one line, `switchyard: error: ...`, in the
+    log and on stderr; any other exception leaves its traceback in both.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(filename=path, filemode="w", level=logging.INFO, format="%(message)s", force=True)
     logger = logging.getLogger("switchyard")
+    logging.raiseExceptions = False  # a log that a full disk does not take is no second error
     try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        logging.basicConfig(filename=path, filemode="w", level=logging.INFO, format="%(message)s", force=True)
+        for read in reads:
+            for file in files_in(Path(read)):
+                checked(file)
         yield logger
-    except InputError as error:
-        _end(logger, f"switchyard: error: {' '.join(str(error).split())}")
-    except Exception:
-        _end(logger, traceback.format_exc())
+    except Exception as error:
+        line = str(error) if isinstance(error, InputError) else shortages.told(error)
+        _end(logger, f"switchyard: error: {' '.join(line.split())}" if line else traceback.format_exc())
 
 
 def _end(logger: logging.Logger, message: str) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from switchyard.errors import InputError
+from switchyard.seals import checked
 
 SCHEMA_VERSION = 1
 """Raised when the layout of a stamp changes."""
@@ -245,13 +246,16 @@ def sha256_json(content: Any) -> str:
 
 
 def sha256_file(path: str | Path) -> str:
-    """SHA-256 of a file; of a folder, that of the names and digests of all files in it."""
+    """SHA-256 of a file; of a folder, that of the names and digests of all files in it.
+
+    Raises:
+        InputError: a file is not what was written (`switchyard.seals`).
+    """
     path = Path(path)
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         return sha256_json([[file.relative_to(path).as_posix(), sha256_file(file)] for file in files])
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return checked(path)
 
 
 @cache

@@ -10,13 +10,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
 import pytest
+import torch
 
 from reference.tiny import WORDS, tiny_model, tiny_tokenizer
 from switchyard import processes, warm
+from switchyard.evaluation import job as evaluation
 from switchyard.files import write_json, write_table
 from switchyard.models.blocks import describe
 
@@ -66,6 +69,12 @@ def meet(mine, other):
         time.sleep(0.02)
     raise InputError("nobody came")
 
+DONE = []
+
+def keep(place):
+    DONE.append(place)
+    Path(place).write_text(f"{os.getpid()} {len(DONE)}")
+
 def spin():
     import threading
     threading.Thread(target=time.sleep, args=[60], daemon=True).start()
@@ -74,24 +83,25 @@ def spin():
 OWNER = """
 import sys, time
 from switchyard import warm
-server = warm.start()
+server = warm.start(idle_s=float(sys.argv[1]))
 import os
 print(os.environ[warm.VARIABLE], server.pid, flush=True)
-sys.stdin.read() if sys.argv[1:] == ["polite"] else time.sleep(120)
+sys.stdin.read() if sys.argv[2:] == ["polite"] else time.sleep(120)
 """
 
 JOB = """
 import json, sys
 from switchyard.warm import call
 function = sys.argv[1]
-call(function, json.loads(sys.argv[2]), log=sys.argv[3], prepare=f"{function.partition(':')[0]}:prepare")
+prepare = f"{function.partition(':')[0]}:prepare"
+call(function, json.loads(sys.argv[2]), log=sys.argv[3], prepare=prepare, home=sys.argv[4] or None)
 """
 
 
 class Run:
     """A workflow run with its server, and the jobs that it starts, in a folder of their own."""
 
-    def __init__(self, folder: Path, *words: str) -> None:
+    def __init__(self, folder: Path, *words: str, idle_s: float = 600.0) -> None:
         self.folder, self.temporary = folder, folder / "temporary"
         self.temporary.mkdir(parents=True)
         (folder / "work.py").write_text(WORK)
@@ -103,7 +113,7 @@ class Run:
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
         }
-        self.owner = self._start(OWNER, *words)
+        self.owner = self._start(OWNER, str(idle_s), *words)
         socket, server = self.owner.stdout.readline().split()
         self.environment[warm.VARIABLE] = socket
         self.server = psutil.Process(int(server))
@@ -119,20 +129,30 @@ class Run:
             text=True,
         )
 
-    def job(self, function: str, arguments: str = "{}", log: str = "job.log") -> subprocess.Popen[str]:
-        return self._start(JOB, function, arguments, log)
+    def job(
+        self, function: str, arguments: str = "{}", log: str = "job.log", home: str = ""
+    ) -> subprocess.Popen[str]:
+        return self._start(JOB, function, arguments, log, home)
 
-    def end(self, function: str, arguments: str = "{}") -> tuple[int, str, str, str]:
+    def end(self, function: str, arguments: str = "{}", home: str = "") -> tuple[int, str, str, str]:
         """Exit code, stdout, stderr and log of a job."""
-        job = self.job(function, arguments)
+        job = self.job(function, arguments, home=home)
         out, error = job.communicate(timeout=60)
         return job.returncode, out, error, (self.folder / "job.log").read_text()
 
-    def waiting(self) -> tuple[subprocess.Popen[str], psutil.Process]:
+    def kept(self, home: str = "here") -> tuple[int, int]:
+        """Who worked for a job of this home, and how many jobs that process has done by now."""
+        place = self.folder / "kept"
+        place.unlink(missing_ok=True)
+        assert self.end("work:keep", '{"place": "kept"}', home)[0] == 0
+        worker, jobs = place.read_text().split()
+        return int(worker), int(jobs)
+
+    def waiting(self, home: str = "") -> tuple[subprocess.Popen[str], psutil.Process]:
         """A job in the middle of its work, and the process that does it."""
         note = self.folder / "note"
         note.unlink(missing_ok=True)
-        job = self.job("work:wait", '{"note": "note"}')
+        job = self.job("work:wait", '{"note": "note"}', home=home)
         wait_for(lambda: note.is_file() and note.read_text())
         return job, psutil.Process(int(note.read_text()))
 
@@ -266,8 +286,8 @@ def test_other_environment_is_left_to_itself(run: Run) -> None:
 def test_other_code_is_left_to_itself(run: Run, tmp_path: Path) -> None:
     copy = tmp_path / "lib" / "switchyard"
     copy.mkdir(parents=True)
-    for name in ("warm", "job", "errors"):
-        (copy / f"{name}.py").write_bytes((ROOT / "lib" / "switchyard" / f"{name}.py").read_bytes())
+    for path in (ROOT / "lib" / "switchyard").glob("*.py"):
+        (copy / path.name).write_bytes(path.read_bytes())
     run.environment["PYTHONPATH"] = f"{copy.parent}:{run.folder}"
     worker, importer, _ = _alone(run)
     assert worker == importer
@@ -303,7 +323,106 @@ def test_server_that_does_not_end_is_an_orphan_like_any_other(run: Run) -> None:
     assert is_gone(run.server) and is_gone(worker)
 
 
-def experiment(folder: Path, k: int) -> str:
+def test_next_job_of_a_home_finds_what_the_last_one_left(run: Run) -> None:
+    worker, jobs = run.kept()
+    assert jobs == 1
+    assert [run.kept(), run.kept()] == [(worker, 2), (worker, 3)]
+    assert run.pids()[0] != worker  # of no home
+
+
+def test_every_job_of_a_resident_has_its_own_folder_output_and_log(run: Run) -> None:
+    worker = run.kept()[0]
+    other = run.folder / "other"
+    other.mkdir()
+    for text in ("one", "two"):
+        arguments = json.dumps({"text": text, "place": "place"})
+        ended = run.end("work:say", arguments, "here")
+        assert ended == (0, f"{text}\n", f"{text.upper()}\n", "logged\n")
+        assert (run.folder / "place").read_text().split()[0] == str(worker)
+    home, run.folder = run.folder, other
+    run.end("work:say", '{"text": "word", "place": "place"}', "here")
+    assert (other / "place").read_text().split()[3] == str(other)
+    assert (home / "job.log").read_text() == (other / "job.log").read_text() == "logged\n"
+    (resident,) = run.server.children()
+    assert all("/dev/null" in os.readlink(f"/proc/{resident.pid}/fd/{number}") for number in range(3))
+    assert not any(file.path.endswith("job.log") for file in resident.open_files())
+
+
+def test_jobs_at_once_have_a_resident_each_and_no_third(run: Run) -> None:
+    first = run.job("work:meet", '{"mine": "a", "other": "b"}', home="here")
+    second = run.job("work:meet", '{"mine": "b", "other": "a"}', home="here")
+    assert [job.wait(timeout=60) for job in (first, second)] == [0, 0]
+    residents = {child.pid for child in run.server.children()}
+    assert len(residents) == 2
+    assert run.kept()[0] in residents
+    assert {child.pid for child in run.server.children()} == residents
+
+
+def test_another_home_ends_those_who_wait_for_the_last(run: Run) -> None:
+    here = psutil.Process(run.kept("here")[0])
+    there = run.kept("there")
+    wait_for(lambda: is_gone(here))
+    assert there == (run.kept("there")[0], 1)
+    assert run.kept("here")[1] == 1
+
+
+@pytest.mark.parametrize("function", ["work:stumble", "work:missing"])
+def test_a_resident_that_failed_is_not_used_again(run: Run, function: str) -> None:
+    worker = psutil.Process(run.kept()[0])
+    assert run.end(function, home="here")[0] == 1
+    assert run.kept()[1] == 1
+    wait_for(lambda: is_gone(worker))
+
+
+def test_a_killed_job_takes_its_resident_along(run: Run) -> None:
+    run.kept()
+    job, worker = run.waiting("here")
+    job.kill()
+    wait_for(lambda: is_gone(worker))
+    assert not (run.folder / "note.part").exists()
+    assert run.kept()[1] == 1
+
+
+def test_a_killed_resident_fails_its_job_and_no_other(run: Run) -> None:
+    kept = run.kept()[0]
+    job, worker = run.waiting("here")
+    assert worker.pid == kept
+    worker.kill()
+    _, error = job.communicate(timeout=30)
+    assert (job.returncode, error) == (1, f"{warm.KILLED}\n")
+    worker = psutil.Process(run.kept()[0])
+    worker.kill()
+    assert run.kept()[1] == 1  # it was idle
+
+
+def test_a_job_whose_resident_dies_before_it_begins_is_done_once(run: Run) -> None:
+    worker = psutil.Process(run.kept()[0])
+    worker.suspend()
+    job = run.job("work:keep", '{"place": "kept"}', home="here")
+    wait_for(lambda: psutil.Process(job.pid).net_connections("unix"))  # handed on by now, or not
+    worker.kill()
+    assert job.wait(timeout=30) == 0
+    assert (run.folder / "kept").read_text().split()[1] == "1"
+
+
+def test_an_idle_resident_ends_by_itself(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", idle_s=0.0)
+    worker = psutil.Process(run.kept()[0])
+    wait_for(lambda: is_gone(worker) and not run.server.children())
+    assert run.kept()[1] == 1
+    run.owner.kill()
+    run.owner.communicate()
+    wait_for(lambda: is_gone(run.server))
+
+
+RULES = {
+    "2experts_topk_baseline": {"rule": "topk", "home": "switchyard.routing.topk:TopK", "k": 2},
+    "8experts_top_p_p060": {"rule": "top_p", "home": "switchyard.routing.top_p:TopP", "p": 0.6, "max_k": 8},
+    "mixed_topk_k1.5": {"rule": "mixed_topk", "home": "switchyard.routing.mixed_topk:MixedTopK", "k": 1.5},
+}
+
+
+def experiment(folder: Path, k: int, setting: dict[str, Any] | None = None) -> str:
     """Arguments of an evaluation of a tiny model on two texts, results in `folder`."""
     model, dataset = folder.parent / "model", folder.parent / "texts.parquet"
     if not model.exists():
@@ -318,7 +437,7 @@ def experiment(folder: Path, k: int) -> str:
     files = [folder / "evaluate" / name for name in names]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
-    setting = {
+    setting = setting or {
         "config": f"{k}experts_topk_baseline",
         "rule": "topk",
         "home": "switchyard.routing.topk:TopK",
@@ -335,6 +454,7 @@ def experiment(folder: Path, k: int) -> str:
         "max_length": 48,
         "samples": 2,
         "run": {"batch_tokens": 64, "threads": 1, "keep_logits": True, "spelled_out_samples": None},
+        "gpu_mem_gb": 0,
         "code": "abc",
     }
     return json.dumps(arguments, default=str)
@@ -354,3 +474,53 @@ def test_experiments_in_forks_side_by_side_write_the_bytes_of_one_alone(run: Run
     assert len(written) == 5
     for path in written:
         assert path.read_bytes() == (places[2] / path.relative_to(tmp_path / "cold")).read_bytes(), path
+
+
+def files_below(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def settings() -> list[dict[str, Any]]:
+    return [{"config": name, "weighting": "model", **rule} for name, rule in RULES.items()]
+
+
+def test_experiments_of_one_resident_write_the_bytes_of_each_alone_in_any_order(
+    run: Run, tmp_path: Path
+) -> None:
+    evaluate = "switchyard.evaluation.job:evaluate"
+    for place, order in (("forth", settings()), ("back", settings()[::-1])):
+        for setting in order:
+            arguments = experiment(tmp_path / f"{place} {setting['config']}", 0, setting)
+            assert run.end(evaluate, arguments, home="tiny")[0] == 0
+    assert len(run.server.children()) == 1
+    for setting in settings():
+        name = setting["config"]
+        evaluation.load.cache_clear()
+        evaluation.evaluate(**json.loads(experiment(tmp_path / f"alone {name}", 0, setting)))
+        written = files_below(tmp_path / f"alone {name}")
+        assert len(written) == 5
+        assert files_below(tmp_path / f"forth {name}") == files_below(tmp_path / f"back {name}") == written
+
+
+def test_rules_leave_the_kept_model_as_it_was(tmp_path: Path) -> None:
+    evaluation.load.cache_clear()
+    for setting in settings():
+        evaluation.evaluate(**json.loads(experiment(tmp_path / setting["config"], 0, setting)))
+    assert evaluation.load.cache_info()[:2] == (2, 1)  # hits, misses
+    folder = tmp_path / "model"
+    kept = evaluation.load(folder, "float32", 0, evaluation.written(folder)).model
+    own = tiny_model()
+    assert kept.state_dict().keys() == own.state_dict().keys()
+    assert all(torch.equal(value, own.state_dict()[name]) for name, value in kept.state_dict().items())
+    ids = torch.arange(40)[None]
+    with torch.inference_mode():
+        assert torch.equal(kept(ids).logits, own(ids).logits)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in kept.modules())
+
+
+def test_a_model_that_was_written_again_is_loaded_again(tmp_path: Path) -> None:
+    evaluation.load.cache_clear()
+    evaluation.evaluate(**json.loads(experiment(tmp_path / "one", 1)))
+    write_json(tmp_path / "model" / "structure.json", describe(tiny_model().config))
+    evaluation.evaluate(**json.loads(experiment(tmp_path / "two", 1)))
+    assert evaluation.load.cache_info().misses == 2

@@ -28,10 +28,17 @@ def copy_checkout(folder: Path) -> Path:
     return folder
 
 
+def launcher_command(study: str = STUDY, cores: str | None = "2") -> list[str]:
+    """The launcher behind `make study`, to be run in a checkout; None leaves the cores to a profile."""
+    command = [sys.executable, "workflow_scripts/run_study.py", "--study", study]
+    return [*command, *(["--cores", cores] if cores else [])]
+
+
 def run_study(checkout: Path, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-    """The launcher behind `make study`, on the smoke study."""
-    command = [sys.executable, "workflow_scripts/run_study.py", "--study", STUDY, "--cores", "2", *arguments]
-    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=timeout)
+    """Run the smoke study to its end."""
+    return subprocess.run(
+        [*launcher_command(), *arguments], cwd=checkout, capture_output=True, text=True, timeout=timeout
+    )
 
 
 def jobs(checkout: Path, *arguments: str) -> dict[str, int]:

@@ -130,12 +130,24 @@ class Bench:
         """Rule fetch_model on a folder of the user's."""
         source = Path(shutil.copytree(self.whole_model, self.folder / "model"))
         broken(source)
-        entry = {"source": "folder", "path": str(source), "repository": None, "revision": None}
+        entry = {
+            "source": "folder",
+            "path": str(source),
+            "repository": None,
+            "revision": None,
+            "structure": None,
+        }
         return self._script("fetch_model", [], ["prepare/models/own"], entry=entry)
 
     def fetch_from_hub(self) -> Ending:
         """Rule fetch_model without network or cache."""
-        entry = {"source": "hub", "path": None, "repository": "owner/name", "revision": REVISION}
+        entry = {
+            "source": "hub",
+            "path": None,
+            "repository": "owner/name",
+            "revision": REVISION,
+            "structure": None,
+        }
         return self._script("fetch_model", [], ["prepare/models/own"], entry=entry)
 
     def evaluate(
@@ -208,6 +220,7 @@ class Bench:
             input=inputs if isinstance(inputs, Named) else Named(*inputs),
             output=outputs,
             params=SimpleNamespace(**params, code="abc"),
+            resources=SimpleNamespace(gpu_mem_gb=1),
             wildcards=SimpleNamespace(dataset="own", model="own", text="own"),
             log=[str(self.folder / "job-logs" / f"{rule}.log")],
         )

@@ -158,6 +158,39 @@ def test_second_launch_is_told_in_one_line(checkout: Path) -> None:
     assert is_done(checkout)
 
 
+def test_report_beside_a_run_is_told_in_one_line(checkout: Path) -> None:
+    first, _, _ = start_waiting(checkout)
+    code, output = run(checkout, "--report-only")
+    assert code != 0
+    (line,) = output.splitlines()
+    assert f"another run is in progress (pid {first.pid})" in line
+    (checkout / "wait").unlink()
+    first.communicate(timeout=60)
+    assert is_done(checkout)
+
+
+def test_killed_worker_is_told_with_what_to_do_about_memory(checkout: Path) -> None:
+    log = checkout / "results/mini/logs/write_number.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("switchyard: error: a run of yesterday had this; never mind\n")
+    launcher, _, worker = start_waiting(checkout)
+    os.kill(worker, signal.SIGKILL)
+    _, output = launcher.communicate(timeout=30)
+    assert launcher.returncode == 1
+    line = output.splitlines()[-1]
+    assert line.startswith(
+        "switchyard: error: the job was killed, by lack of memory if nobody did it: lower "
+    )
+    assert not [
+        word for word in ("batch_tokens", "--cores", "mem_mb", "rule write_number") if word not in line
+    ]
+    assert not (checkout / "results/mini/number.txt").exists()
+
+    (checkout / "wait").unlink()
+    code, output = run(checkout)
+    assert (code, is_done(checkout)) == (0, True), output
+
+
 def test_snakemake_started_by_hand_is_left_in_peace_until_it_is_killed(checkout: Path) -> None:
     (checkout / "wait").touch()
     by_hand = subprocess.Popen(

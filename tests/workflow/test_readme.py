@@ -60,8 +60,20 @@ def test_warehouse_query_runs(smoke: Path):
     assert "8experts_topk_baseline" in ran.stdout
 
 
+def verbs() -> list[str]:
+    lines = [line.split("#")[0] for block in blocks("bash") for line in block.splitlines()]
+    return [line for line in lines if "-m switchyard" in line]
+
+
+def test_the_plan_is_made():
+    [line] = [line for line in verbs() if " plan " in line]
+    ran = subprocess.run([sys.executable, *line.split()[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode in (0, 1), ran.stderr  # whether this machine is large enough
+    assert ran.stdout.startswith("Study olmoe: ")
+
+
 def test_verbs_run_on_the_tables_of_a_study(smoke: Path, tmp_path: Path):
-    lines = [line for block in blocks("bash") for line in block.splitlines() if "-m switchyard" in line]
+    lines = [line for line in verbs() if " plan " not in line]
     assert len(lines) == 2
     for line in lines:
         words = line.replace("results/pocket", str(smoke / RESULTS)).split()

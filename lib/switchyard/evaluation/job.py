@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +19,14 @@ from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.progress import bar
 from switchyard.provenance import stamp
 from switchyard.study import build_rule, digests, experiment_head, rule_as_run
+
+
+class Loaded(NamedTuple):
+    """A model folder in memory."""
+
+    digest: str
+    model: torch.nn.Module
+    tokenizer: Any
 
 
 def prepare(*, model: str, **_: object) -> None:
@@ -39,6 +48,7 @@ def evaluate(
     max_length: int,
     samples: int,
     run: dict[str, Any],
+    gpu_mem_gb: int,
     code: str,
 ) -> None:
     """Run one configuration on one dataset. All arguments are what JSON can hold.
@@ -50,6 +60,7 @@ def evaluate(
         reads: files that the rule reads, by name (`study.build_rule`).
         files: results, in the order of `run.Files`.
         run: the settings of `evaluation` in a study.
+        gpu_mem_gb: what the process leases of a card, if there is one.
         code: fingerprint of the library code.
 
     Raises:
@@ -57,10 +68,12 @@ def evaluate(
     """
     torch.set_num_threads(run["threads"])
     folder, places = Path(model), Files(*map(Path, files))
+    read = digests(reads)
     rule = build_rule(identity["setting"], reads)
     head = experiment_head(**identity, rule=rule, structure=read_json(folder / "structure.json"))
     settings = {**identity, "dtype": dtype, "max_length": max_length, "samples": samples, **run}
-    inputs = {"model": folder_digest(folder), "dataset": dataset, **digests(reads)}
+    loaded = load(folder, dtype, gpu_mem_gb, written(folder))
+    inputs = {"model": loaded.digest, "dataset": dataset, **read}
     head["provenance"] = stamp(
         code=code, config=settings, inputs=inputs, model={"name": identity["model"], "dtype": dtype}
     )
@@ -68,8 +81,8 @@ def evaluate(
     table = pq.read_table(dataset)
     with bar(sequences(table, samples), f"{head['config']} {head['dataset']}", unit="sequences") as progress:
         write_experiment(
-            load_model(folder, dtype=dtype),
-            load_tokenizer(folder),
+            loaded.model,
+            loaded.tokenizer,
             rule,
             table,
             places,
@@ -82,6 +95,23 @@ def evaluate(
             spelled_out_samples=run["spelled_out_samples"],
             progress=progress.update,
         )
+
+
+@lru_cache(maxsize=1)
+def load(folder: Path, dtype: str, gpu_mem_gb: int, as_of: tuple[int, ...]) -> Loaded:
+    """A model, kept for this process's next experiment: a rule leaves it as it was, bit for bit.
+
+    Args:
+        as_of: `written` of the folder.
+    """
+    digest = folder_digest(folder)  # before the weights are read: damage is told as what it is
+    model = load_model(folder, dtype=dtype, gpu_mem_gb=gpu_mem_gb)
+    return Loaded(digest, model, load_tokenizer(folder))
+
+
+def written(folder: Path) -> tuple[int, ...]:
+    """When each file of a folder was last written, in nanoseconds: another number where one is replaced."""
+    return tuple(path.stat().st_mtime_ns for path in sorted(folder.rglob("*")))
 
 
 def sequences(table: pa.Table, samples: int) -> int:

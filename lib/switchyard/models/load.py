@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 from pathlib import Path
@@ -133,11 +134,12 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         ) from error
 
 
-def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
-    """The model in evaluation mode, on the GPU when there is one.
+def load_model(folder: Path, *, dtype: str = "float32", gpu_mem_gb: int = 0) -> PreTrainedModel:
+    """The model in evaluation mode, on a card with room for it when there is one.
 
     Args:
         dtype: float32, bfloat16 or float16.
+        gpu_mem_gb: memory on a card, for weights and work, that this process leases (`switchyard.systems.cards`).
 
     Raises:
         InputError: weights are missing or have another shape than the configuration says; transformers would go on
@@ -148,6 +150,8 @@ def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    # Named by a string: no number depends on where a model is, so that no fingerprint need cover it.
+    device = importlib.import_module("switchyard.systems.cards").device(gpu_mem_gb)
     model, found = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=getattr(torch, dtype),
@@ -165,4 +169,4 @@ def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
             else f"has weights of the wrong shape for {misshapen[0]}"
         )
         raise InputError(f"models: {folder} {fault}; fetch the checkpoint again, with its own config.json")
-    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.eval().to(device)

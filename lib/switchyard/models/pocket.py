@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from switchyard.errors import InputError
 from switchyard.files import atomic, read_json, write_json
+from switchyard.provenance import sha256_file
+
+log = logging.getLogger(__name__)
 
 ARCHITECTURES = {
     "olmoe": ("transformers.models.olmoe", "OlmoeConfig", "OlmoeForCausalLM"),
@@ -232,6 +236,11 @@ def _checkpoint(folder: Path, made_from: dict, model, optimizer, step: int, log:
 
 def _resume(folder: Path, made_from: dict, model, optimizer) -> tuple[int, list]:
     if not (folder / "progress.json").exists():
+        return 0, []
+    try:
+        sha256_file(folder)
+    except InputError as error:
+        log.warning("%s; beginning again", error)
         return 0, []
     progress = read_json(folder / "progress.json")
     if any(progress.get(key) != value for key, value in made_from.items()):

@@ -19,6 +19,7 @@ from switchyard.files import STAMP_KEY, atomic
 from switchyard.observation.ngrams import NGramCounts
 from switchyard.observation.statistics import RoutingStatistics
 from switchyard.observation.tallies import Tally
+from switchyard.provenance import sha256_file
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class Observation:
         Raises:
             InputError: the file is damaged or is none of these, or lacks one of `tallies`.
         """
+        sha256_file(path)
         try:
             with safe_open(path, framework="numpy") as file:
                 head = orjson.loads(file.metadata()[STAMP_KEY.decode()])

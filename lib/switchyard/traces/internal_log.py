@@ -84,12 +84,12 @@ def write_internal_log(
     def entry(rows: TraceSlice) -> bytes:
         return layer_entry(rows, source.num_experts, p_values=p_values, max_k=head["k_or_max_k"], min_k=min_k)
 
-    with tempfile.TemporaryFile(dir=Path(path).parent) as text:
+    with atomic(path) as partial, tempfile.TemporaryFile(dir=partial.parent) as text:
         for one in source.sequences():
             totals.add(one)
             spool.write(text, one, source, entry)
         spool.require_all(source.path)
-        with atomic(path) as partial, partial.open("wb") as log:
+        with partial.open("wb") as log:
             log.write(_opening({key: head[key] for key in HEAD_KEYS}))
             for number, sample in enumerate(samples[: len(told)]):
                 log.write(b",\n" if number else b"\n")
