@@ -61,7 +61,8 @@ onstart:
 
 
 if workflow.remote_exec:
-    warm.start()  # a job of a cluster has one of its own, which the experiments of its group share
+    # A job of a cluster has a server of its own for the experiments of its group; nobody else waits for its memory.
+    warm.start(idle_s=300)
 
 
 wildcard_constraints:
@@ -142,10 +143,10 @@ def minutes(number):
 def model_resources(batch_tokens, runtime=60, configs=(), counted=lambda structure: 0):
     """Resources of a job that runs a model; what snakemake is not asked to count is not counted.
 
-    `gpu_mem_gb` lets jobs share a card (--resources gpu_mem_gb=80), and a job takes no more of one. `gpu`, `mem_mb` and
-    `runtime` are what a cluster is asked for; the last two grow with each attempt. A process that has run one of
-    `configs` runs the others too, so that the largest counts; without any the model runs as it was trained. `counted`
-    tells the GB of what is counted beside the model.
+    `gpu_mem_gb` lets jobs share a card (--resources gpu_mem_gb=80), of which a job leases that much. `gpu`, `mem_mb` and
+    `runtime` are what a cluster is asked for; the last two grow with each attempt. `models` lets the members of a group
+    take turns. A process that has run one of `configs` runs the others too, so that the largest counts; without any the
+    model runs as it was trained. `counted` tells the GB of what is counted beside the model.
     """
 
     def slots(structure):
@@ -164,7 +165,7 @@ def model_resources(batch_tokens, runtime=60, configs=(), counted=lambda structu
         structure = structure_of(wildcards)
         return footprint.gpu_mem_gb(structure, dtype(wildcards), batch_tokens, slots=slots(structure))
 
-    return {"mem_mb": host, "gpu_mem_gb": card, "gpu": 1, "runtime": minutes(runtime)}
+    return {"mem_mb": host, "gpu_mem_gb": card, "gpu": 1, "models": 1, "runtime": minutes(runtime)}
 
 
 def counted(times=1):

@@ -44,7 +44,7 @@ rule evaluate_experiment:
         "../envs/model.yaml"
     threads: config["evaluation"]["threads"]
     resources:
-        **model_resources(config["evaluation"]["batch_tokens"], runtime=30, configs=CONFIGS),
+        **model_resources(config["evaluation"]["batch_tokens"], runtime=15, configs=CONFIGS),
     params:
         study=config["study"],
         model=MODEL,

@@ -76,7 +76,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         results = options.directory / "results" / study_name(options)
         with only_run(options.directory):
-            clear_remains(options.directory, results)
+            is_look = options.report_only or DRY_RUN & set(options.extra)
+            clear_remains(options.directory, results, on_cluster=not is_look)
             if not options.report_only:
                 code = run_snakemake(options)
                 if code or options.targets or DRY_RUN & set(options.extra):
@@ -174,20 +175,24 @@ def snakemakes_in(directory: Path) -> list[psutil.Process]:
 
 
 def snakemake_mode(process: psutil.Process) -> str | None:
-    """`default` for a snakemake that schedules, `subprocess` or `remote` for one that does a job, None for others."""
+    """`default` for a snakemake that runs a workflow, `subprocess` or `remote` for one that does a job, else None."""
     words = processes.words_of(process)
     program = [Path(word).name for word in words[:5]]
-    if "snakemake" not in program or not program[0].startswith(("python", "snakemake")):
+    if (
+        "snakemake" not in program
+        or not program[0].startswith(("python", "snakemake"))
+        or DRY_RUN & set(words)
+    ):
         return None
     return words[words.index("--mode") + 1] if "--mode" in words[:-1] else "default"
 
 
-def clear_remains(directory: Path, results: Path) -> None:
-    """End orphaned workers, here and on a cluster, then remove the stale lock and half-written files.
+def clear_remains(directory: Path, results: Path, *, on_cluster: bool) -> None:
+    """End orphaned workers, also those `on_cluster`, then remove the stale lock and half-written files.
 
     Called while no run is alive.
     """
-    orphans = end_orphans(directory) + slurm.cancel_left_behind(directory)
+    orphans = end_orphans(directory) + (slurm.cancel_left_behind(directory) if on_cluster else 0)
     locks = directory / ".snakemake" / "locks"
     stale = locks.is_dir() and any(locks.iterdir())
     if stale:
@@ -224,7 +229,8 @@ def snakemake_command(options: Options, *more: str) -> list[str]:
         "--snakefile",
         str(ROOT / "Snakefile"),
     ]
-    if options.cores or not any(word.split("=")[0] in PROFILE_OPTIONS for word in options.extra):
+    has_profile = any(word.split("=")[0] in PROFILE_OPTIONS for word in options.extra)
+    if options.cores or not (has_profile or "SNAKEMAKE_PROFILE" in os.environ):
         command += ["--cores", options.cores or "all"]
     if options.study:
         command += ["--configfile", os.path.relpath(options.study, options.directory)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -12,19 +11,23 @@ from switchyard.errors import InputError
 COMMENT = "rule_"
 """How the comment begins that snakemake's executor gives a job."""
 
+LOGS = Path(".snakemake/slurm_logs")
+"""In the folder of a run: snakemake's executor makes it, and removes it once a run has succeeded."""
+
 _QUEUE = ["squeue", "--me", "--noheader", "--format", "%A|%k|%Z"]
 _PATIENCE_S = 60.0
+_PAUSES_S = (1.0, 4.0)
 
 
 def cancel_left_behind(folder: Path) -> int:
     """Cancel this user's jobs that work for runs in `folder`, wait until they are gone, and return how many there were.
 
-    To be called while no run is alive there. Where there is no SLURM, or none that answers, there are none.
+    To be called while no run is alive there. Where no run has ended before its time on a cluster there are none.
 
     Raises:
-        InputError: a job does not end.
+        InputError: SLURM does not answer, or a job does not end.
     """
-    if shutil.which(_QUEUE[0]) is None or not (found := left_behind(_queue(), folder)):
+    if not (folder / LOGS).is_dir() or not (found := left_behind(_queue(), folder)):
         return 0
     subprocess.run(["scancel", *found], capture_output=True, check=False)
     end = time.monotonic() + _PATIENCE_S
@@ -42,9 +45,25 @@ def left_behind(queue: str, folder: Path) -> list[str]:
     """Numbers of the jobs in squeue's lines `number|comment|folder` that a workflow in `folder` has submitted."""
     jobs = (line.split("|", 2) for line in queue.splitlines() if line.count("|") >= 2)
     return [
-        number for number, comment, where in jobs if comment.startswith(COMMENT) and Path(where) == folder
+        number
+        for number, comment, where in jobs
+        if comment.startswith(COMMENT) and Path(where).resolve() == folder
     ]
 
 
 def _queue() -> str:
-    return subprocess.run(_QUEUE, capture_output=True, text=True, check=False).stdout
+    """What squeue prints; it is asked several times, as a busy controller lets some questions drop."""
+    for pause_s in (*_PAUSES_S, None):
+        try:
+            asked = subprocess.run(_QUEUE, capture_output=True, text=True, check=False)
+            if asked.returncode == 0:
+                return asked.stdout
+            reason = asked.stderr.strip()
+        except FileNotFoundError:
+            reason = "not found"
+        if pause_s is not None:
+            time.sleep(pause_s)
+    raise InputError(
+        f"SLURM: squeue does not answer ({reason}), and jobs of an earlier run here may be alive; "
+        f"try again where it does, or remove {LOGS} if there are none"
+    )

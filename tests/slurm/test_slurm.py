@@ -177,10 +177,11 @@ def test_light_rules_are_not_submitted(run: Run) -> None:
     assert not [job["Comment"] for job in run.jobs if any(rule in job["Comment"] for rule in LIGHT_RULES)]
 
 
-def test_evaluations_share_a_job(run: Run) -> None:
-    traces = list((run.checkout / RESULTS / "evaluate/traces").glob("*_heldout.parquet"))
-    assert len(traces) == 9
+def test_evaluations_share_a_job_and_a_model_in_memory(run: Run) -> None:
     assert states(run.of("evaluate_experiment")) == ["COMPLETED"]
+    logs = list((run.checkout / RESULTS / "job-logs" / "evaluate_experiment").glob("*.log"))
+    assert len(logs) == 9
+    assert len([log for log in logs if "loading " in log.read_text()]) == 1
 
 
 def test_a_cancelled_job_is_submitted_again(run: Run) -> None:
@@ -191,8 +192,9 @@ def test_a_cancelled_job_is_submitted_again(run: Run) -> None:
 
 def test_a_job_out_of_memory_is_submitted_again_with_more(run: Run) -> None:
     first, *others = run.of("fit_nulls")
-    assert first["JobState"] in ("OUT_OF_MEMORY", "FAILED", "CANCELLED"), first
-    assert "mem=100M" in first["TRES"]
+    assert first["JobState"] == "FAILED" and "mem=100M" in first["TRES"], first
+    (log,) = run.checkout.glob(f".snakemake/slurm_logs/*fit_nulls*/**/{first['JobId']}.log")
+    assert "exceeded memory limit" in log.read_text()
     assert states(others) == ["COMPLETED"] and "mem=3000M" in others[0]["TRES"]
 
 

@@ -35,30 +35,55 @@ def test_jobs_of_the_workflow_in_this_folder_and_no_others() -> None:
     assert slurm.left_behind("", Path("/home/me/study")) == []
 
 
-def made_up_cluster(folder: Path, scancel: str) -> None:
-    (folder / "queue").write_text(QUEUE)
-    (folder / "cancelled").write_text("")
-    for name, text in (("squeue", SQUEUE), ("scancel", scancel)):
-        (folder / name).write_text(text.format(folder=folder))
-        (folder / name).chmod(0o755)
-
-
-def test_they_are_cancelled_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made_up_cluster(tmp_path, SCANCEL)
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a run on a cluster was cut short; the cluster has six jobs, and no other commands are found first."""
+    study = tmp_path / "study"
+    (study / slurm.LOGS).mkdir(parents=True)
+    (tmp_path / "queue").write_text(QUEUE.replace("/home/me", str(tmp_path)))
+    (tmp_path / "cancelled").write_text("")
+    command(tmp_path / "squeue", SQUEUE)
+    command(tmp_path / "scancel", SCANCEL)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert slurm.cancel_left_behind(Path("/home/me/study")) == 2
-    assert (tmp_path / "cancelled").read_text().splitlines() == QUEUE.splitlines()[:2]
-    assert slurm.cancel_left_behind(Path("/home/me/study")) == 0
+    monkeypatch.setattr(slurm, "_PAUSES_S", (0.0, 0.0))
+    return study
 
 
-def test_a_job_that_does_not_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made_up_cluster(tmp_path, "#!/bin/sh\n")
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+def command(path: Path, text: str) -> None:
+    path.write_text(text.format(folder=path.parent))
+    path.chmod(0o755)
+
+
+def test_they_are_cancelled_and_waited_for(folder: Path) -> None:
+    assert slurm.cancel_left_behind(folder) == 2
+    cancelled = (folder.parent / "cancelled").read_text().splitlines()
+    assert [line.split("|")[0] for line in cancelled] == ["11", "12"]
+    assert slurm.cancel_left_behind(folder) == 0
+
+
+def test_a_job_that_does_not_end_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command(folder.parent / "scancel", "#!/bin/sh\n")
     monkeypatch.setattr(slurm, "_PATIENCE_S", 0.1)
-    with pytest.raises(InputError, match="jobs 11, 12 of an earlier run in /home/me/study do not end"):
-        slurm.cancel_left_behind(Path("/home/me/study"))
+    with pytest.raises(InputError, match=f"jobs 11, 12 of an earlier run in {folder} do not end"):
+        slurm.cancel_left_behind(folder)
 
 
-def test_without_a_cluster_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert slurm.cancel_left_behind(tmp_path) == 0
+def test_a_queue_that_cannot_be_seen_is_no_empty_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command(folder.parent / "squeue", "#!/bin/sh\necho Unable to contact controller >&2\nexit 1\n")
+    with pytest.raises(InputError, match=r"squeue does not answer \(Unable to contact controller\)"):
+        slurm.cancel_left_behind(folder)
+    monkeypatch.setenv("PATH", str(folder))
+    with pytest.raises(InputError, match=r"squeue does not answer \(not found\)"):
+        slurm.cancel_left_behind(folder)
+
+
+def test_one_answer_that_fails_is_asked_for_again(folder: Path) -> None:
+    once = "if [ ! -e {folder}/asked ]; then touch {folder}/asked; exit 1; fi\n"
+    command(folder.parent / "squeue", SQUEUE.replace("#!/bin/sh\n", "#!/bin/sh\n" + once))
+    assert slurm.cancel_left_behind(folder) == 2
+
+
+def test_a_folder_without_a_run_on_a_cluster_asks_nobody(folder: Path) -> None:
+    command(folder.parent / "squeue", "#!/bin/sh\nexit 1\n")
+    (folder / slurm.LOGS).rmdir()
+    assert slurm.cancel_left_behind(folder) == 0

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+import yte
 
-from workflow.checkout import STUDY, copy_checkout
+from workflow.checkout import ROOT, STUDY, copy_checkout
 
+PROFILES = ROOT / "profiles"
 GPU_RULES = {
     "train_pocket_model",
     "collect_router_logits",
@@ -71,10 +73,23 @@ def test_a_cluster_without_gpus(checkout: Path) -> None:
     profile.write_text(profile.read_text().replace("gpus = True", "gpus = False"))
     text = dry_run(checkout, "--configfile", STUDY, profile="profiles/cpu")
     assert {one["gpu"] for rule, each in submitted(text).items() for one in each if "gpu" in one} == {"0"}
+    assert all(
+        one["models"] == "1" for one in submitted(text)["evaluate_experiment"]
+    )  # they still take turns
+
+
+def test_the_default_profile_does_not_overrule_it() -> None:
+    """Snakemake reads profiles/default beside --profile, and what stands there goes before."""
+    default, slurm = (
+        yte.process_yaml((PROFILES / name / "profile.yaml").read_text()) for name in ("default", "slurm")
+    )
+    assert {key: default[key] for key in default.keys() & slurm.keys()} == {
+        key: slurm[key] for key in default.keys() & slurm.keys()
+    }
+    assert slurm["latency-wait"] == 60 and "latency-wait" not in default
 
 
 def test_the_partitions_are_two() -> None:
     """The names that `tests/slurm/cluster.py` gives its partitions, and which of them has cards."""
-    file = Path(__file__).parents[2] / "profiles/slurm/partitions.yaml"
-    limits = yaml.safe_load(file.read_text())["partitions"]
+    limits = yaml.safe_load((PROFILES / "slurm/partitions.yaml").read_text())["partitions"]
     assert limits["main"]["max_gpu"] == 0 < limits["gpu"]["max_gpu"]

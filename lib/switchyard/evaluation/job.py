@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.progress import bar
 from switchyard.provenance import stamp
 from switchyard.study import build_rule, digests, experiment_head, rule_as_run
+
+log = logging.getLogger(__name__)
 
 
 class Loaded(NamedTuple):
@@ -105,6 +108,7 @@ def load(folder: Path, dtype: str, gpu_mem_gb: int, as_of: tuple[int, ...]) -> L
         as_of: `written` of the folder.
     """
     digest = folder_digest(folder)  # before the weights are read: damage is told as what it is
+    log.info("loading %s", folder)
     model = load_model(folder, dtype=dtype, gpu_mem_gb=gpu_mem_gb)
     return Loaded(digest, model, load_tokenizer(folder))
 
