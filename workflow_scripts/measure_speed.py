@@ -8,12 +8,12 @@ import torch
 
 from switchyard.evaluation.speed import measure
 from switchyard.files import write_json
+from switchyard.gpus import device
 from switchyard.job import logged
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.progress import bar
 from switchyard.provenance import sha256_json, stamp
 from switchyard.study import build_rule, digests
-from switchyard.systems.cards import device
 
 WARMUP_ROUNDS = 1
 

@@ -15,17 +15,17 @@ import pytest
 import torch
 
 from reference.tiny import tiny_model
+from switchyard import gpus
 from switchyard.errors import InputError
+from switchyard.gpus import GB, Card, release, take
 from switchyard.job import logged
 from switchyard.models.load import load_model
-from switchyard.systems import cards
-from switchyard.systems.cards import GB, Card, release, take
 
 LARGE, SMALL = Card("GPU-large", 80 * GB), Card("GPU-small", 24 * GB)
 
 HOLDER = """
 import json, sys
-from switchyard.systems.cards import Card, take
+from switchyard.gpus import Card, take
 print(take(json.loads(sys.argv[1]), [Card(*each) for each in json.loads(sys.argv[2])]), flush=True)
 sys.stdin.read()
 """
@@ -33,19 +33,19 @@ sys.stdin.read()
 RACER = """
 import os, sys
 from pathlib import Path
-from switchyard.systems import cards
-cards.POLL_S = 0.001
+from switchyard import gpus
+gpus.POLL_S = 0.001
 ledger, own = Path(sys.argv[1]), int(sys.argv[2])
-sizes = [cards.Card("GPU-a", 10 * cards.GB), cards.Card("GPU-b", 7 * cards.GB)]
+sizes = [gpus.Card("GPU-a", 10 * gpus.GB), gpus.Card("GPU-b", 7 * gpus.GB)]
 for turn in range(12):
     gb = 1 + (own + 3 * turn) % 7
-    index = cards.take(gb, sizes)
+    index = gpus.take(gb, sizes)
     note = ledger / f"{sizes[index].uuid}.{gb}.{own}"
     note.touch()
     held = sum(int(each.name.split(".")[1]) for each in ledger.glob(f"{sizes[index].uuid}.*"))
-    assert held * cards.GB <= sizes[index].size_bytes, held
+    assert held * gpus.GB <= sizes[index].size_bytes, held
     note.unlink()
-    cards.release()
+    gpus.release()
 """
 
 
@@ -53,7 +53,7 @@ for turn in range(12):
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Leases of this test alone, also for the processes that it starts."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(cards.tempfile, "tempdir", None)
+    monkeypatch.setattr(gpus.tempfile, "tempdir", None)
     yield tmp_path / f"switchyard-cards-{os.getuid()}"
     release()
 
@@ -61,7 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def start(program: str, *words: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, words)],
-        env={**os.environ, "PYTHONPATH": str(Path(cards.__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(gpus.__file__).parents[1])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -84,7 +84,7 @@ class Holder:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[Holder]:
     """Holders that are killed, one after the other, each time that this process waits."""
     holders: list[Holder] = []
-    monkeypatch.setattr(cards.time, "sleep", lambda _: holders.pop(0).kill())
+    monkeypatch.setattr(gpus.time, "sleep", lambda _: holders.pop(0).kill())
     return holders
 
 
@@ -153,7 +153,7 @@ def test_eight_processes_never_hold_more_than_two_cards_have(tmp_path: Path) -> 
 
 def test_without_a_card_everything_is_on_the_processor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert cards.device(14) == cards.device(None) == "cpu"
+    assert gpus.device(14) == gpus.device(None) == "cpu"
     assert not folder.exists()
 
 
@@ -170,8 +170,8 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_work_goes_to_the_card_that_was_taken(made_up: list[int]) -> None:
-    assert cards.visible() == [SMALL, LARGE]
-    assert cards.device(14) == "cuda:1"
+    assert gpus.visible() == [SMALL, LARGE]
+    assert gpus.device(14) == "cuda:1"
     assert made_up == [1]
 
 

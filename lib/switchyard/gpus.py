@@ -1,4 +1,4 @@
-"""Cards: which of the visible GPUs a process works on, so that those who share one never ask for more than it has.
+"""Which of the visible GPUs (cards) a process works on, so that those who share one never ask for more than it has.
 
 A process leases room on a card for its life. A lease is a file in a folder that all processes of this user on this
 machine share, named after the card's UUID, since its number depends on CUDA_VISIBLE_DEVICES. Its holder keeps the file
@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from switchyard.errors import InputError
-from switchyard.systems.footprint import GB
+
+GB = 10**9
 
 POLL_S = 1.0
 """Between two looks at the others' leases, while there is no room."""
