@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -74,7 +75,12 @@ def main() -> int:
     """Run a verb, whose answer is the exit status; an `InputError` is one line on stderr and exit status 2."""
     arguments = parser().parse_args()
     try:
-        return arguments.run(arguments) or 0
+        code = arguments.run(arguments) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except InputError as error:
         print(f"switchyard: error: {error}", file=sys.stderr)
         return 2

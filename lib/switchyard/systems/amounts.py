@@ -5,11 +5,11 @@ Seconds and bytes were measured in the default study ("pocket", two cores of a s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from switchyard.systems.dag import Job
-from switchyard.systems.footprint import GB, observation_gb, parameters, weights_gb
+from switchyard.systems.footprint import GB, is_cached, observation_gb, parameters
 from switchyard.systems.workload import Workload
 
 LOGIT_BYTES = {"float32": 3.2, "bfloat16": 1.3, "float16": 1.7}
@@ -81,13 +81,22 @@ def model_of(work: Workload, job: Job) -> str:
 
 
 def fetched_seconds(work: Workload, job: Job, known: dict[str, Any]) -> float:
-    entry, model = work.config["models"][model_of(work, job)], model_of(work, job)
-    copied = weights_gb(known, work.dtype(model))
-    return 3.0 + (copied / DOWNLOAD_GB_PER_SECOND if entry["source"] == "hub" else copied)
+    copied = fetched_bytes(work, job, known) / GB
+    from_hub = work.config["models"][model_of(work, job)]["source"] == "hub"
+    return 3.0 + (copied / DOWNLOAD_GB_PER_SECOND if from_hub else copied)
 
 
 def fetched_bytes(work: Workload, job: Job, known: dict[str, Any]) -> float:
-    return parameters(known) * 2.0  # checkpoints are published in 16 bits; the hub's lie in its cache
+    """Checkpoints are published in 16 bits; one from the hub is written into its cache, if it is not there."""
+    entry = work.config["models"][model_of(work, job)]
+    return 0.0 if entry["source"] == "hub" and is_cached(entry) else parameters(known) * 2.0
+
+
+def downloaded_gb(work: Workload, jobs: Sequence[Job]) -> float:
+    """What these jobs write into the hub's cache, GB."""
+    hub = [name for name, entry in work.config["models"].items() if entry["source"] == "hub"]
+    fetched = [job for job in jobs if job.rule == "fetch_model" and job.wildcards["model"] in hub]
+    return sum(of_structure(fetched_bytes)(work, job) or 0.0 for job in fetched) / GB
 
 
 def prepared_bytes(work: Workload, job: Job) -> float:

@@ -27,6 +27,12 @@ class Rule(NamedTuple):
     batch: str | None = None
     """The configuration's field that bounds a batch of the model."""
 
+    routed: bool = False
+    """Whether its jobs run the model under the study's configurations, not as it was trained."""
+
+    counts: int = 0
+    """How many times a job holds the dense counts of an observed shard."""
+
 
 EVALUATED, OBSERVED = "evaluation.batch_tokens", "observation.batch_tokens"
 
@@ -52,17 +58,20 @@ RULES: dict[str, Rule] = {
         of_structure(amounts.shard_bytes),
         amounts.shard,
         OBSERVED,
+        counts=1,
     ),
     "merge_shards": Rule(
         "observe",
         of_structure(lambda work, job, known: 5 + 1.3e-6 * amounts.cells(work, known)),
         of_structure(amounts.merged_bytes),
+        counts=2,
     ),
     "validate_hypothesis": Rule("observe", always(1.8), always(1e5)),
     "measure_ceilings": Rule(
         "observe",
         of_structure(lambda work, job, known: 2.2 + 1.6e-6 * amounts.cells(work, known)),
         always(1e6),
+        counts=4,
     ),
     "measure_saturation": Rule("observe", always(START_S), always(1e5), amounts.saturation, OBSERVED),
     "collect_router_logits": Rule(
@@ -77,8 +86,11 @@ RULES: dict[str, Rule] = {
         of_structure(amounts.experiment_bytes),
         amounts.experiment,
         EVALUATED,
+        routed=True,
     ),
-    "measure_speed": Rule("evaluate", always(START_S), always(1e5), amounts.speed, "speed.prefill_tokens"),
+    "measure_speed": Rule(
+        "evaluate", always(START_S), always(1e5), amounts.speed, "speed.prefill_tokens", routed=True
+    ),
     "assess_model": Rule("evaluate", always(START_S), always(1e4), amounts.assessment, EVALUATED),
     "build_warehouse": Rule("aggregate", of_structure(amounts.warehouse_seconds), always(1e7)),
     "write_summaries": Rule("aggregate", always(0.8), always(1e6)),

@@ -20,8 +20,10 @@ from switchyard.errors import InputError
 ROOT = Path(__file__).resolve().parents[3]
 """The checkout: Snakefile, config.yaml and its schema."""
 
-_JOB = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?: {4}\S.*\n?)*)", re.MULTILINE)
-_FIELD = re.compile(r"^ {4}(\w+): (.*)$", re.MULTILINE)
+_JOB = re.compile(r"^( *)(?:local)?(?:rule|checkpoint) (\w+):\n((?:\1 {4}\S.*\n?)*)", re.MULTILINE)
+"""A job with its indented fields; the members of a group job are indented themselves."""
+
+_FIELD = re.compile(r"^ +(\w+): (.*)$", re.MULTILINE)
 _STATISTICS = re.compile(r"^Job stats:\n.*\n-.*\n((?:\S+ +\d+\n)+)", re.MULTILINE)
 _ERROR = "switchyard: error: "
 
@@ -91,7 +93,7 @@ def parse(text: str) -> Dag:
     Raises:
         InputError: other jobs are read than the output's own statistics count.
     """
-    found = [_job(match[1], dict(_FIELD.findall(match[2]))) for match in _JOB.finditer(text)]
+    found = [_job(match[2], dict(_FIELD.findall(match[3]))) for match in _JOB.finditer(text)]
     told = _STATISTICS.search(text)
     counts = (
         {name: int(count) for name, count in (line.split() for line in told[1].splitlines())} if told else {}

@@ -89,16 +89,25 @@ def estimate(job: Job, work: Workload, throughput: Throughput | None, machine: M
 
 
 def memory(job: Job, rule: Rule, work: Workload) -> tuple[int, int]:
-    """MB of the host and GB of a card: what the rule declares, else what the model's structure says."""
-    mem_mb, gpu_mem_gb = job.resources.get("mem_mb"), job.resources.get("gpu_mem_gb")
-    if rule.forwards and None in (mem_mb, gpu_mem_gb):
-        batch = batch_tokens(rule, work)
-        model = model_of(work, job)
-        asked = work.structure(model), work.dtype(model), batch
-        slots = slots_of(job, work)
-        mem_mb = footprint.mem_mb(*asked, slots=slots) if mem_mb is None else mem_mb
-        gpu_mem_gb = footprint.gpu_mem_gb(*asked, slots=slots) if gpu_mem_gb is None else gpu_mem_gb
-    return PLAIN_MEM_MB if mem_mb is None else mem_mb, gpu_mem_gb or 0
+    """MB of the host and GB of a card: what the rule declares, else what is reckoned."""
+    host, card = reckoned(job, rule, work)
+    return job.resources.get("mem_mb", host), job.resources.get("gpu_mem_gb", card)
+
+
+def reckoned(job: Job, rule: Rule, work: Workload) -> tuple[int, int]:
+    """What the rules (`rules/common.smk`) declare of memory, without what snakemake takes around a job.
+
+    The model's part follows from its structure, batch and experts; dense counts follow from the observed layers.
+    """
+    model = model_of(work, job)
+    known = work.structure(model)
+    counted = rule.counts * footprint.observation_gb(known, layers=work.observed_layers) if known else 0
+    host, card = PLAIN_MEM_MB, 0
+    if rule.forwards:
+        asked = known, work.dtype(model), batch_tokens(rule, work)
+        slots = work.slots() if rule.routed else known and known["top_k"]
+        host, card = footprint.mem_mb(*asked, slots=slots), footprint.gpu_mem_gb(*asked, slots=slots)
+    return host + int(1000 * counted), card
 
 
 def batch_tokens(rule: Rule, work: Workload) -> int:
@@ -107,14 +116,6 @@ def batch_tokens(rule: Rule, work: Workload) -> int:
         return 4096
     section, field = rule.batch.split(".")
     return work.config[section][field]
-
-
-def slots_of(job: Job, work: Workload) -> int | None:
-    """Most experts of a token in a job: its configuration's, the model's own without one; None for all of them."""
-    if "config" in job.wildcards:
-        return work.most_experts(job.wildcards["config"])
-    known = work.structure(model_of(work, job))
-    return known["top_k"] if known and job.rule != "measure_speed" else None
 
 
 def stages(dag: Dag, found: Sequence[Estimate], machine: Machine) -> list[Row]:

@@ -68,6 +68,20 @@ def structure(
     return dict(entry["structure"]) if entry.get("structure") else None
 
 
+def hub_cache() -> Path:
+    """Where the hub's cache is, or would be."""
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+
+
+def is_cached(entry: Mapping[str, Any]) -> bool:
+    """Whether the hub's cache holds all weights of a hub model's entry."""
+    folder = _snapshot(entry)
+    index = _read(folder / "model.safetensors.index.json") or {}
+    files = set(index.get("weight_map", {}).values()) or {"model.safetensors"}
+    return all((folder / name).is_file() for name in files)
+
+
 def parameters(structure: Mapping[str, Any]) -> int:
     """Weights of the whole model, all experts included, tied embeddings once. Exact for OLMoE and Mixtral."""
     return _weights(structure, structure["num_experts"]) + _embeddings(structure)
@@ -195,10 +209,8 @@ def _described(config: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _snapshot(entry: Mapping[str, Any]) -> Path:
     """Where the hub's cache holds a revision, or would."""
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
     name = f"models--{entry['repository'].replace('/', '--')}"
-    return cache / name / "snapshots" / entry["revision"]
+    return hub_cache() / name / "snapshots" / entry["revision"]
 
 
 def _read(file: Path) -> dict[str, Any] | None:

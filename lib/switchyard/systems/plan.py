@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from switchyard.systems.amounts import model_of
 from switchyard.systems.costs import RULES
 from switchyard.systems.dag import Dag
 from switchyard.systems.estimate import UNKNOWN, Estimate, Row, estimate, stages
-from switchyard.systems.footprint import CONTEXT_GB, parameters
+from switchyard.systems.footprint import CONTEXT_GB, is_cached, parameters
 from switchyard.systems.machine import Machine
 from switchyard.systems.remedies import Shortage, shortages
 from switchyard.systems.throughput import Throughput
@@ -93,10 +93,10 @@ def _basis(
             else "counted where texts are prepared, elsewhere (<=) samples x max_length"
         )
         yield f"tokens: {counted}; the first {REPEATED_SAMPLES} samples of a dataset twice"
-    if any(one.rule in ("evaluate_experiment", "measure_speed") for one in found):
+    if any(one.rule in RULES and RULES[one.rule].routed for one in found):
         yield (
             "experts: rules that adapt are taken for the trained number or their max_k, whichever is less; memory is "
-            "reckoned with max_k"
+            "reckoned with the largest max_k of the study"
         )
     if total.loads_to:
         yield (
@@ -115,10 +115,22 @@ def _basis(
         yield f"card GB: weights, activations of a full batch, and {CONTEXT_GB:g} GB for the driver"
     for name in sorted(work.config["models"]):
         if known := work.structure(name):
-            cached = (
-                ", which lie in the hub's cache" if work.config["models"][name]["source"] == "hub" else ""
-            )
-            yield f"model {name}: {parameters(known):,} weights in {work.dtype(name)}{cached}"
+            place = _place(work.config["models"][name], machine)
+            yield f"model {name}: {parameters(known):,} weights in {work.dtype(name)}{place}"
+
+
+def _place(entry: Mapping[str, Any], machine: Machine) -> str:
+    """Where the weights of a model of the hub are, or will be."""
+    if entry["source"] != "hub":
+        return ""
+    if is_cached(entry):
+        return ", in the hub's cache already"
+    disk = (
+        "the same disk"
+        if machine.cache_gb is None
+        else f"a disk of its own with {machine.cache_gb:.0f} GB free"
+    )
+    return f", fetched into the hub's cache, on {disk}"
 
 
 def _unknown(dag: Dag, found: Sequence[Estimate], work: Workload) -> Iterator[str]:

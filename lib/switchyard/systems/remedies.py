@@ -11,18 +11,15 @@ from copy import deepcopy
 from typing import Any, NamedTuple
 
 from switchyard.systems import footprint
-from switchyard.systems.amounts import model_of
+from switchyard.systems.amounts import downloaded_gb, model_of
 from switchyard.systems.costs import RULES
 from switchyard.systems.dag import Job
-from switchyard.systems.estimate import PLAIN_MEM_MB, batch_tokens, memory, slots_of
+from switchyard.systems.estimate import PLAIN_MEM_MB, batch_tokens, memory, reckoned
 from switchyard.systems.machine import Machine
 from switchyard.systems.workload import Workload
 
 FEW_SAMPLES = 20
 """Samples that internal logs spell out when disk is short, as the control sets do."""
-
-_FIXED_MB = 1500
-"""Of what a job that merges counts declares, the part that does not grow with the observed layers."""
 
 Changes = dict[str, Any]
 
@@ -88,50 +85,12 @@ def _memory(field: str | None, jobs: Sequence[Job], work: Workload, machine: Mac
 
 
 def needed(job: Job, now: Workload, then: Workload) -> tuple[float, float]:
-    """GB of the host and of a card that a job asks for when the study `now` becomes `then`.
-
-    What its rule declares beside the model, such as dense counts, is taken as it is, but for the observed layers.
-    """
+    """GB of the host and of a card that a job asks for when the study `now` becomes `then`."""
     rule = RULES.get(job.rule)
     if rule is None:
         return job.resources.get("mem_mb", PLAIN_MEM_MB) / 1000, float(job.resources.get("gpu_mem_gb", 0))
-    host, card = memory(job, rule, now)
-    model_mb = _FIXED_MB
-    if rule.forwards:
-        slots = _declared_slots(job, now)
-        before, after = _footprint(job, now, slots), _footprint(job, then, slots)
-        host, card = host + after[0] - before[0], card + after[1] - before[1]
-        model_mb = after[0]
-    if rule.stage == "observe":
-        host -= _counts_mb(job, host - model_mb, now, then)
-    return host / 1000, float(card)
-
-
-def _counts_mb(job: Job, beside_mb: float, now: Workload, then: Workload) -> float:
-    """MB that fewer observed layers save of the dense counts, of which `beside_mb` holds one or more."""
-    known = now.structure(model_of(now, job))
-    if known is None:
-        return 0.0
-    old, new = (1000 * footprint.observation_gb(known, layers=_layers(job, work)) for work in (now, then))
-    return (beside_mb + 1) // old * (old - new)  # rules round down
-
-
-def _footprint(job: Job, work: Workload, slots: int | None) -> tuple[int, int]:
-    model = model_of(work, job)
-    asked = work.structure(model), work.dtype(model), batch_tokens(RULES[job.rule], work)
-    return footprint.mem_mb(*asked, slots=slots), footprint.gpu_mem_gb(*asked, slots=slots)
-
-
-def _declared_slots(job: Job, work: Workload) -> int | None:
-    """The number of experts that the rule has reckoned with: the job's own, or all where only that explains its sum."""
-    own, declared = slots_of(job, work), job.resources.get("gpu_mem_gb")
-    explains_all = _footprint(job, work, None)[1] == declared != _footprint(job, work, own)[1]
-    return None if explains_all else own
-
-
-def _layers(job: Job, work: Workload) -> int:
-    known = work.structure(model_of(work, job))
-    return work.observed_layers or (known["num_layers"] if known else 1)
+    (host, card), before, after = memory(job, rule, now), reckoned(job, rule, now), reckoned(job, rule, then)
+    return (host + after[0] - before[0]) / 1000, float(card + after[1] - before[1])
 
 
 def _smaller(
@@ -185,9 +144,11 @@ def _fewer_layers(
     jobs: Sequence[Job], work: Workload, fit: Callable[[Changes], bool], also: Changes | None = None
 ) -> tuple[Changes, str] | None:
     """Observe some layers only, evenly spread: their dense counts are what does not fit."""
-    if not any(job.rule in RULES and RULES[job.rule].stage == "observe" for job in jobs):
+    counting = [job for job in jobs if job.rule in RULES and RULES[job.rule].counts]
+    known = [structure for job in counting if (structure := work.structure(model_of(work, job)))]
+    if not known:
         return None
-    whole = max(_layers(job, work) for job in jobs)
+    whole = work.observed_layers or max(structure["num_layers"] for structure in known)
     for number in range(whole - 1, 0, -1):
         chosen = [place * whole // number for place in range(number)]
         changes = {**(also or {}), "observation.layers": chosen}
@@ -213,12 +174,18 @@ def _gb(amount: float) -> str:
 
 
 def _disk(jobs: Sequence[Job], work: Workload, machine: Machine) -> Iterator[Shortage]:
-    """All that will be written against the free space."""
+    """All that will be written against the free space; the hub's cache against its own, if it has a disk of its own."""
+    cached, room = downloaded_gb(work, jobs), machine.cache_gb
+    if room is None:
+        cached = 0.0
+    elif cached > room:
+        remedy = f"free {_gb(cached - room)}, or name another folder with HF_HOME"
+        yield Shortage("models of the hub", cached, room, "the disk of the hub's cache", {}, remedy)
 
     def written(changes: Changes) -> float:
         then = changed(work, changes)
         sizes = [RULES[job.rule].disk(then, job) for job in jobs if job.rule in RULES]
-        return sum(size or 0.0 for size in sizes) / footprint.GB
+        return sum(size or 0.0 for size in sizes) / footprint.GB - cached
 
     whole = written({})
     if whole <= machine.free_gb:
@@ -234,11 +201,14 @@ def _disk(jobs: Sequence[Job], work: Workload, machine: Machine) -> Iterator[Sho
             )
         if written(changes) <= machine.free_gb:
             break
-    changes, further = _fewer_samples(work, changes, written, machine.free_gb)
-    remedy = "; ".join(said + further) or f"free {_gb(whole - machine.free_gb)}"
-    if written(changes) > machine.free_gb:
-        remedy += f"; even so {_gb(written(changes))} are written, free space or name another --directory"
-    yield Shortage("the study's files", whole, machine.free_gb, "disk", changes, remedy)
+    samples = _fewer_samples(work, changes, written, machine.free_gb)
+    if samples:
+        said.append("lower " + ", ".join(f"{name} to {number}" for name, number in samples.items()))
+        changes |= samples
+    if (left := written(changes) - machine.free_gb) > 0:
+        even = "even so " if said else ""
+        said.append(f"{even}{_gb(left)} are short: free them, or name another --directory")
+    yield Shortage("the study's files", whole, machine.free_gb, "disk", changes, "; ".join(said))
 
 
 def _shorter_logs(work: Workload) -> Changes:
@@ -262,19 +232,21 @@ def _everywhere(work: Workload, setting: str, value: Any, is_larger: Callable[[A
 
 def _fewer_samples(
     work: Workload, changes: Changes, written: Callable[[Changes], float], free_gb: float
-) -> tuple[Changes, list[str]]:
-    """Halve the samples of all datasets until what is written fits, down to those that are repeated."""
+) -> Changes:
+    """Samples of all datasets, halved until what is written fits, down to those that are repeated.
+
+    Nothing where all fits already, or nothing would make it fit.
+    """
     samples = {
         f"datasets.{name}.samples": entry["samples"] for name, entry in work.config["datasets"].items()
     }
     smaller: Changes = {}
-    while written({**changes, **smaller}) > free_gb and max(samples.values()) > FEW_SAMPLES:
+    while written({**changes, **smaller}) > free_gb:
+        if max(samples.values()) <= FEW_SAMPLES:
+            return {}
         samples = {name: max(min(FEW_SAMPLES, number), number // 2) for name, number in samples.items()}
-        smaller = dict(samples)
-    said = (
-        ["lower " + ", ".join(f"{name} to {number}" for name, number in smaller.items())] if smaller else []
-    )
-    return {**changes, **smaller}, said
+        smaller = samples
+    return smaller
 
 
 def _shown(value: Any) -> str:

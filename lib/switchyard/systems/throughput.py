@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from switchyard.errors import InputError
-from switchyard.systems.footprint import active_parameters
+from switchyard.systems.footprint import active_parameters, gpu_mem_gb
 from switchyard.systems.workload import Workload
 
 CORE_TFLOPS = 0.05
@@ -65,7 +66,7 @@ def find(
         return Throughput(tokens_per_second * each, f"{tokens_per_second:,.0f} tokens/s, as stated")
     own = f"{work.model} in its own top-{structure['top_k']}"
     if measure:
-        rate = _now(work)
+        rate = _now(work, structure)
         return Throughput(rate * each, f"{rate:,.0f} tokens/s of {own}, measured now")
     if tflops:
         found = f"{tflops:g} TFLOP/s as stated, of which {utilisation:.0%} are taken as reached"
@@ -96,7 +97,7 @@ def _earlier(work: Workload, top_k: int) -> dict[str | None, float]:
     return {**rates, None: trained[0]} if trained else {}
 
 
-def _now(work: Workload) -> float:
+def _now(work: Workload, structure: Mapping[str, Any]) -> float:
     """Tokens a second of a prefill with the model's own routing, in a few seconds on this machine."""
     import torch
 
@@ -110,7 +111,9 @@ def _now(work: Workload) -> float:
     if folder is None:
         raise InputError(f"plan: model {work.model} is not there to be measured; state --tokens-per-second")
     torch.set_num_threads(work.config["evaluation"]["threads"])
-    model = load_model(folder, dtype=work.dtype(work.model))
+    dtype = work.dtype(work.model)
+    needed = gpu_mem_gb(structure, dtype, _MEASURED_TOKENS, slots=structure["top_k"])
+    model = load_model(folder, dtype=dtype, gpu_mem_gb=needed)
     size = model.config.vocab_size
     ids = torch.randint(size, (_MEASURED_TOKENS,), generator=torch.Generator().manual_seed(0)).tolist()
     rows = measure(

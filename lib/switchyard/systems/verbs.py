@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -61,11 +62,13 @@ def register(verbs: argparse._SubParsersAction) -> None:
     speed.add_argument(
         "--tokens-per-second", type=_positive, help="of the evaluated model with its own routing, one job"
     )
-    speed.add_argument("--measure", action="store_true", help="time the model now, for some seconds")
+    speed.add_argument(
+        "--measure", action="store_true", help="time the model now, for some seconds, on an idle machine"
+    )
     speed.add_argument("--flops", type=_positive, metavar="TFLOPS", help="of the device, in TFLOP/s")
     verb.add_argument(
         "--utilisation",
-        type=_positive,
+        type=_share,
         default=UTILISATION,
         help="share of --flops that is reached (%(default)s)",
     )
@@ -87,21 +90,30 @@ def register(verbs: argparse._SubParsersAction) -> None:
 
 def _amount(text: str) -> float:
     """A number from 0 upwards."""
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}; give 0 or more")
-    return number
+    return _number(text, float, lambda number: 0 <= number < float("inf"), "a number, 0 or more")
 
 
 def _positive(text: str) -> float:
     """A number above 0."""
-    if not (number := _amount(text)):
-        raise argparse.ArgumentTypeError(f"{text}; give more than 0")
-    return number
+    return _number(text, float, lambda number: 0 < number < float("inf"), "a number above 0")
+
+
+def _share(text: str) -> float:
+    """A number above 0, at most 1."""
+    return _number(text, float, lambda number: 0 < number <= 1, "a number above 0, at most 1")
 
 
 def _whole(text: str) -> int:
     """A whole number from 1 upwards."""
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{number}; give 1 or more")
+    return _number(text, int, lambda number: number >= 1, "a whole number, 1 or more")
+
+
+def _number(text: str, kind: Callable[[str], float], is_meant: Callable[[float], bool], wanted: str) -> float:
+    """A number that argparse takes, or its refusal in words."""
+    try:
+        number = kind(text)
+    except ValueError:
+        number = None
+    if number is None or not is_meant(number):
+        raise argparse.ArgumentTypeError(f"{text}; give {wanted}")
     return number

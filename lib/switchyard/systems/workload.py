@@ -68,6 +68,11 @@ class Workload:
         settings = self._partner(name).settings
         return settings.get("max_k") or settings.get("k")
 
+    def slots(self) -> int | None:
+        """Most experts of a token in the whole study: a process that ran one configuration runs the others too."""
+        most = [self.most_experts(name) for name in self.configurations]
+        return None if None in most else max(most)
+
     def mean_experts(self, name: str) -> float | None:
         """Experts that a configuration is taken to give a token on average; None where its model is unknown.
 

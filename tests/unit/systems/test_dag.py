@@ -37,12 +37,15 @@ localrule train:
     threads: 4
     resources: tmpdir=/tmp, mem_mb=1500, mem=1.5 GB, gpu_mem_gb=3, name=<TBD>
 [Sat Jan  1 00:00:00 2000]
-rule train:
-    input: a.parquet, m1
-    output: m2
-    jobid: 4
-    wildcards: model=two
-    resources: mem_mb=1500
+group job 5a1c (jobs in lexicogr. order):
+
+    [Sat Jan  1 00:00:00 2000]
+    rule train:
+        input: a.parquet, m1
+        output: m2
+        jobid: 4
+        wildcards: model=two
+        resources: mem_mb=1500
 [Sat Jan  1 00:00:00 2000]
 rule all:
     input: m1, m2
@@ -115,7 +118,8 @@ def test_a_real_dry_run_beside_a_running_one_touches_nothing(tmp_path: Path):
     kept = tmp_path / "results" / "smoke" / "keep"
     kept.parent.mkdir(parents=True)
     kept.write_text("mine")
-    dag = dry_run(directory=tmp_path, study=ROOT / "studies" / "smoke.yaml", cores=3)
+    profile = ["--profile", str(ROOT / "profiles" / "slurm")]  # evaluations are group jobs
+    dag = dry_run(directory=tmp_path, study=ROOT / "studies" / "smoke.yaml", cores=3, extra=profile)
     assert sum(job.rule == "evaluate_experiment" for job in dag.jobs) == 9
     speed = next(job for job in dag.jobs if job.rule == "measure_speed")
     assert speed.threads == 3 and speed.benchmark == "results/smoke/job-logs/measure_speed.tsv"

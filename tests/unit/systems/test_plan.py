@@ -193,21 +193,21 @@ def test_counts_that_a_rule_declares_stay_when_batches_shrink(olmoe):
     counts = int(1000 * footprint.observation_gb(known))
     size = olmoe.config["observation"]["batch_tokens"]
     resources = {
-        "mem_mb": counts + footprint.mem_mb(known, "bfloat16", size),
-        "gpu_mem_gb": footprint.gpu_mem_gb(known, "bfloat16", size),
+        "mem_mb": counts + footprint.mem_mb(known, "bfloat16", size, slots=8),
+        "gpu_mem_gb": footprint.gpu_mem_gb(known, "bfloat16", size, slots=8),
     }
     job = Job("observe_shard", {"model": "olmoe", "shard": "0"}, resources=resources)
-    machine = replace(ROOMY, mem_gb=24.0)
+    machine = replace(ROOMY, mem_gb=20.0)
     (found,) = shortages([job], olmoe, machine)
     lowered = found.changes["observation.batch_tokens"]
-    assert counts + footprint.mem_mb(known, "bfloat16", lowered) <= 24_000
+    assert counts + footprint.mem_mb(known, "bfloat16", lowered, slots=8) <= 20_000
     machine = replace(ROOMY, mem_gb=18.0)
     (found,) = shortages([job], olmoe, machine)
     layers = found.changes["observation.layers"]
     assert 0 < len(layers) < 16 and layers == sorted(set(layers))
     counts = int(1000 * footprint.observation_gb(known, layers=len(layers)))
     lowered = found.changes["observation.batch_tokens"]
-    assert counts + footprint.mem_mb(known, "bfloat16", lowered) <= 18_000
+    assert counts + footprint.mem_mb(known, "bfloat16", lowered, slots=8) <= 18_000
 
 
 @pytest.mark.parametrize("free_gb", [4.0, 2.0])
@@ -230,7 +230,38 @@ def test_sets_that_keep_logits_for_themselves_are_named(tmp_path):
 
 def test_disk_that_nothing_saves_is_said(work):
     (found,) = shortages(dag(work).jobs, work, replace(ROOMY, free_gb=0.01))
-    assert "even so" in found.line
+    assert "even so" in found.line and "are short" in found.line
+    assert not any(field.endswith(".samples") for field in found.changes)  # fewer would not help
+
+
+def test_a_model_of_the_hub_is_held_against_the_disk_of_its_cache(olmoe):
+    jobs = [Job("fetch_model", {"model": "olmoe"})]
+    assert not shortages(jobs, olmoe, replace(ROOMY, free_gb=14.0))
+    assert not shortages(jobs, olmoe, replace(ROOMY, free_gb=1.0, cache_gb=14.0))
+    (shared,) = shortages(jobs, olmoe, replace(ROOMY, free_gb=1.0))
+    assert shared.place == "disk"
+    (own,) = shortages(jobs, olmoe, replace(ROOMY, cache_gb=10.0))
+    assert own.line == (
+        "models of the hub: 13.8 GB of the disk of the hub's cache, 10.0 are there; free 3.84 GB, or name another "
+        "folder with HF_HOME"
+    )
+    assert "on a disk of its own with 10 GB free" in plan(olmoe, replace(ROOMY, cache_gb=10.0)).text()
+
+
+def test_a_model_in_the_hubs_cache_costs_nothing_more(olmoe, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    job, rule = Job("fetch_model", {"model": "olmoe"}), RULES["fetch_model"]
+    assert rule.disk(olmoe, job) > 13e9 and rule.seconds(olmoe, job) > 100
+    entry = olmoe.config["models"]["olmoe"]
+    folder = tmp_path / "hub" / "models--allenai--OLMoE-1B-7B-0924" / "snapshots" / entry["revision"]
+    folder.mkdir(parents=True)
+    weights = {"first": "1.safetensors", "second": "2.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weights}))
+    (folder / "1.safetensors").touch()
+    assert rule.disk(olmoe, job) > 13e9  # a download that was cut short
+    (folder / "2.safetensors").touch()
+    assert rule.disk(olmoe, job) == 0 and rule.seconds(olmoe, job) < 10
+    assert "in the hub's cache already" in plan(olmoe).text()
 
 
 # --- the verb
@@ -240,8 +271,8 @@ def run(monkeypatch, work, *arguments, jobs=None):
     """Exit status of `plan` on a made-up dry run."""
     made = dag(work) if jobs is None else jobs
     monkeypatch.setattr(dags, "dry_run", lambda **_: made)
-    words = ["plan", "--directory", str(work.directory), "--gpu-mem-gb", "0", *map(str, arguments)]
-    monkeypatch.setattr(sys, "argv", ["switchyard", *words])
+    words = ["plan", "--directory", str(work.directory), "--gpu-mem-gb", "0", "--mem-gb", "1000"]
+    monkeypatch.setattr(sys, "argv", ["switchyard", *words, *map(str, arguments)])
     return command.main()
 
 
@@ -287,9 +318,27 @@ def test_bad_input_is_one_line(words, work, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "words", [["--cores", "0"], ["--flops", "0"], ["--mem-gb", "-1"], ["--flops", "1", "--measure"]]
+    ("words", "said"),
+    [
+        (["--cores", "0"], "0; give a whole number, 1 or more"),
+        (["--cores", "x"], "x; give a whole number, 1 or more"),
+        (["--flops", "0"], "0; give a number above 0"),
+        (["--flops", "nan"], "nan; give a number above 0"),
+        (["--mem-gb", "-1"], "-1; give a number above 0"),
+        (["--disk-gb", "much"], "much; give a number, 0 or more"),
+        (["--utilisation", "2"], "2; give a number above 0, at most 1"),
+        (["--flops", "1", "--measure"], "not allowed with argument"),
+    ],
 )
-def test_options_that_make_no_sense_are_refused(words, work, monkeypatch, capsys):
+def test_options_that_make_no_sense_are_refused(words, said, work, monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         run(monkeypatch, work, *words)
     assert caught.value.code == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_cards_without_memory_are_refused(work, monkeypatch, capsys):
+    assert run(monkeypatch, work, "--cards", 4) == 2  # with --gpu-mem-gb 0
+    assert "--cards 4: --gpu-mem-gb 0 says that there is none" in capsys.readouterr().err
+    assert run(monkeypatch, work, "--cards", 4, "--gpu-mem-gb", 80) == 0
+    assert "4 x 80 GB of card" in capsys.readouterr().out

@@ -78,6 +78,15 @@ def test_a_model_that_is_there_can_be_measured(work):
     assert found.flops > 0 and "measured now" in found.basis
 
 
+def test_what_is_measured_leases_room_on_a_card(work, monkeypatch):
+    from switchyard.models import load
+
+    leased, real = [], load.load_model
+    monkeypatch.setattr(load, "load_model", lambda *a, **b: leased.append(b["gpu_mem_gb"]) or real(*a, **b))
+    find(work, measure=True)
+    assert leased == [2]  # GB: a pocket model and the driver
+
+
 def test_a_model_that_is_not_there_cannot(tmp_path):
     work = workload(tmp_path, "olmoe.yaml")
     with pytest.raises(InputError, match="not there to be measured"):
