@@ -56,7 +56,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0], reads=snakemake.input, loads_weights=True):
         main(
             model=Path(snakemake.input.model),
             dtype=snakemake.params.dtype,

@@ -27,8 +27,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "lib"))
 
 from switchyard import config as configuration
-from switchyard import processes, shortages, slurm, warm
+from switchyard import failures, processes, shortages, slurm
 from switchyard.errors import InputError
+from switchyard.failures import ERROR_LINE
 
 MARKER = "SWITCHYARD_CHECKOUT"
 """Environment variable of every worker: the folder whose run it works for (rules/common.smk sets it too)."""
@@ -36,15 +37,9 @@ MARKER = "SWITCHYARD_CHECKOUT"
 PARTIAL = re.compile(r"\..+\.part(\.html)?")
 """Names of files and folders that were being written (`switchyard.files.atomic`, and the report below)."""
 
-ENDED = re.compile(
-    r"\.(\w+)\.py\S*' (?:died with <Signals\.(\w+): \d+>|returned non-zero exit status (1[2-9]\d))\."
-)
-"""In snakemake's log: the script of a rule and the signal that ended it, or a shell's exit code for that."""
-
 FULL_BYTES = 1 << 20
 """A disk with less room than this is the reason why a run failed."""
 
-ERROR_LINE = "switchyard: error: "
 DRY_RUN = {"-n", "--dry-run", "--dryrun"}
 PROFILE_OPTIONS = {"--profile", "--workflow-profile"}
 CONFIG_OPTIONS = {"--config", "-C", "--configfile", "--configfiles", *PROFILE_OPTIONS}
@@ -59,15 +54,6 @@ class Options(NamedTuple):
     report_only: bool
     targets: list[str]
     extra: list[str]
-
-
-class Failure(NamedTuple):
-    """A job that failed: its rule, its log files, what a cluster said, and the signal that ended it, if one did."""
-
-    rule: str
-    logs: tuple[str, ...]
-    message: str | None
-    signal: str | None
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -155,13 +141,13 @@ def only_run(directory: Path) -> Iterator[None]:
         # A snakemake whose launcher was killed is killed with it, within moments; one started by hand stays.
         _, alive = psutil.wait_procs(snakemakes_in(directory), timeout=3)
         if alive:
-            stop_second(str(alive[0].pid), directory)
+            stop_second(processes.told(alive[0].pid), directory)
         yield
 
 
-def stop_second(pid: str, directory: Path) -> NoReturn:
+def stop_second(holder: str, directory: Path) -> NoReturn:
     raise SystemExit(
-        complain(f"{directory}: another run is in progress (pid {pid}); wait for it to end, or stop it")
+        complain(f"{directory}: another run is in progress ({holder}); wait for it to end, or stop it")
     )
 
 
@@ -269,14 +255,13 @@ def snakemake_logs(directory: Path) -> list[Path]:
 
 def summarise(logs: list[Path], directory: Path) -> None:
     """Print, last of all, the line of each failed job that says what to mend; equal lines once."""
-    text = "\n".join(log.read_text(encoding="utf-8", errors="replace") for log in logs)
-    causes: dict[str, list[Failure]] = {}
-    for failure in failures(text):
-        causes.setdefault(cause(failure, directory), []).append(failure)
+    causes = failures.causes(logs, directory)
     for message, failed in causes.items():
         first = failed[0]
         more = f" and {len(failed) - 1} more jobs" if len(failed) > 1 else ""
-        complain(f"{message} (rule {first.rule}{more}, log: {', '.join(first.logs) or 'none'})")
+        complain(
+            f"{message} (rule {first.rule}{more}, log: {', '.join(first.logs + first.cluster_logs) or 'none'})"
+        )
     if not any(shortages.NO_SPACE in message for message in causes):
         complain_of_full_disk(directory / ".snakemake", directory / "results", shortages.temporary_folder())
 
@@ -287,47 +272,6 @@ def complain_of_full_disk(*places: Path) -> int:
         if shutil.disk_usage(place).free < FULL_BYTES:
             return complain(shortages.disk_line(place))
     return 0
-
-
-def failures(text: str) -> list[Failure]:
-    """Failed jobs named in a log of snakemake, each once."""
-    ended = {rule: name or signal_of(int(code)) for rule, name, code in ENDED.findall(text)}
-    found: dict[Failure, None] = {}
-    for match in re.finditer(r"^Error in rule (\S+?):\n((?: {4}.*\n)*)", text, re.MULTILINE):
-        logs = re.search(r"^ {4}log: (.*?)(?: \(check log file.*)?$", match[2], re.MULTILINE)
-        message = re.search(r"^ {4}message: (?!None$)(.*)$", match[2], re.MULTILINE)
-        names = tuple(logs[1].split(", ")) if logs else ()
-        found[Failure(match[1], names, message and message[1], ended.get(match[1]))] = None
-    return list(found)
-
-
-def signal_of(exit_code: int) -> str | None:
-    """The signal that a shell reports as this exit code."""
-    number = exit_code - 128
-    return signal.Signals(number).name if number in {*signal.Signals} else None
-
-
-def cause(failure: Failure, directory: Path) -> str:
-    """Why a job failed: how it was ended if it did not end itself, the error line in its logs, or their last line."""
-    lines = [line for log in failure.logs for line in lines_of(directory / log)]
-    ended = signal.SIGKILL.name if lines[-1:] == [warm.KILLED] else failure.signal
-    from_cluster = failure.message or ""
-    if ended == signal.SIGKILL.name or "OUT_OF_MEMORY" in from_cluster:
-        return f"the job was killed, by lack of memory if nobody did it: {shortages.LESS_MEMORY}"
-    if ended:
-        return f"the job was ended by {ended}; the same command tries it again"
-    if from_cluster and "'FAILED'" not in from_cluster:
-        return from_cluster
-    errors = [line for line in lines if line.startswith(ERROR_LINE)]
-    if errors:
-        return errors[-1].removeprefix(ERROR_LINE)
-    return lines[-1].strip() if lines else f"a job of rule {failure.rule} failed; its output stands above"
-
-
-def lines_of(log: Path) -> list[str]:
-    if not log.is_file():
-        return []
-    return [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
 
 
 def make_report(options: Options, results: Path) -> int:

@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+
+from switchyard.errors import InputError
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -35,11 +38,19 @@ def folder_of(process: psutil.Process) -> str | None:
         return None
 
 
+def told(pid: int) -> str:
+    """A process of this machine as one says it to somebody who may sit at another."""
+    return f"pid {pid} on {socket.gethostname()}"
+
+
 @contextmanager
 def holding(path: Path) -> Iterator[str | None]:
-    """Hold the lock file `path`, which then names this process; yields None, or the pid of who holds it already.
+    """Hold the lock file `path`, which then names this process; yields None, or who holds it already.
 
     The kernel lets the lock go however its holder ends.
+
+    Raises:
+        InputError: the file system has no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as lock:
@@ -49,8 +60,12 @@ def holding(path: Path) -> Iterator[str | None]:
             lock.seek(0)
             yield lock.read().strip() or "unknown"
             return
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be locked ({error.strerror}); put the folder on a file system with locks (flock)"
+            ) from error
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(told(os.getpid()))
         lock.flush()
         yield None
 

@@ -1,8 +1,9 @@
 """Seals: a file keeps the SHA-256 that it had when it was written, so that a damaged one is told from a whole one.
 
 The seal is an extended attribute of the file: it is renamed and copied with it and lost when another file takes its
-name. A file system without such attributes keeps no seals, and there damage is found only where a format notices it.
-Large files of the hub's cache need none: the digest is their name.
+name. What is written into a sealed file is not told from damage: the time of change says nothing, snakemake moves that
+of every result when its job ends. A file system without such attributes keeps no seals, and there damage is found only
+where a format notices it. Large files of the hub's cache need none: the digest is their name.
 
 `python -m switchyard.seals FOLDER` checks every sealed file below a folder.
 
@@ -36,7 +37,14 @@ def seal(path: Path) -> None:
     """Seal a file, or all files in a folder; links are left alone."""
     for file in files_in(path):
         with suppress(OSError, AttributeError):
+            os.setxattr(file, ATTRIBUTE, b"")  # before it is read for nothing
             os.setxattr(file, ATTRIBUTE, _read(file).encode())
+
+
+def check(path: str | Path) -> None:
+    """Raise the `InputError` of `checked` for a damaged file; one that nothing is known of is not read."""
+    if _sealed(Path(path)):
+        checked(path)
 
 
 def checked(path: str | Path) -> str:
@@ -51,7 +59,7 @@ def checked(path: str | Path) -> str:
     digest = _read_once(path, *key) if settled else _read(path)
     if digest != (_sealed(path) or digest):
         raise InputError(
-            f"{path}: is damaged, its content is not what was written; "
+            f"{path}: is damaged or was changed, its content is not what its job wrote; "
             f"remove {' and '.join(map(str, _to_remove(path)))}, then the same command makes it again"
         )
     return digest
@@ -67,7 +75,7 @@ def files_in(path: Path) -> Iterator[Path]:
 def _sealed(path: Path) -> str | None:
     """The digest that a file should have, where that is known."""
     with suppress(OSError, AttributeError):
-        return os.getxattr(path, ATTRIBUTE).decode()
+        return os.getxattr(path, ATTRIBUTE).decode() or None
     name = path.resolve().name
     return name if _DIGEST.fullmatch(name) else None
 
@@ -94,7 +102,7 @@ def main(folder: Path) -> int:
     for file in files_in(folder):
         sealed += _sealed(file) is not None
         try:
-            checked(file)
+            check(file)
         except InputError as error:
             damaged += 1
             print(f"switchyard: error: {error}", file=sys.stderr)

@@ -30,10 +30,8 @@ _PARTIAL = re.compile(r"(?<=/)\.([^/]+)\.\d+\.part(?=/|$)")
 def told(error: BaseException, path: str | Path | None = None) -> str | None:
     """One line about a shortage, None for any other error; `path` is what was being written, where that is known."""
     if fault := _of_disk(error):
-        place = path or next(
-            (each.filename for each in _chain(error) if getattr(each, "filename", None)), None
-        )
-        return disk_line(Path(place or temporary_folder()), fault.lower())
+        place = path or next(filter(None, map(_file_of, _chain(error))), temporary_folder())
+        return disk_line(Path(place), fault.lower())
     if fault := _of_memory(error):
         return f"too little memory ({fault}); {LESS_MEMORY}"
     return None
@@ -63,6 +61,12 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _file_of(error: BaseException) -> str | None:
+    """The file that an error names; it may be open, and known by its number only."""
+    name = getattr(error, "filename", None)
+    return os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else None
 
 
 def _of_disk(error: BaseException) -> str | None:

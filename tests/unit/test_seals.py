@@ -50,7 +50,7 @@ def test_a_damaged_file_is_told_in_one_line(file: Path, truncate: bool) -> None:
     with pytest.raises(InputError) as caught:
         sha256_file(file)
     assert str(caught.value) == (
-        f"{file}: is damaged, its content is not what was written; remove {file}, "
+        f"{file}: is damaged or was changed, its content is not what its job wrote; remove {file}, "
         "then the same command makes it again"
     )
 
@@ -60,7 +60,7 @@ def test_json_is_looked_at_when_it_is_read(tmp_path: Path, file: Path) -> None:
     write_json(path, {"tokens_per_second": 1234})
     path.chmod(0o600)
     assert read_json(path) == {"tokens_per_second": 1234}
-    path.write_bytes(path.read_bytes().replace(b"1234", b"1235"))
+    damage(path)
     with pytest.raises(InputError, match="is damaged"):
         read_json(path)
 
@@ -94,6 +94,25 @@ def test_what_takes_the_name_of_a_sealed_file_is_not_damaged(file: Path) -> None
     assert seals.checked(file) == hashlib.sha256(b"again\n").hexdigest()
 
 
+def test_what_is_written_into_a_sealed_file_is_told_as_that_or_damage(file: Path) -> None:
+    file.write_text("edited in place\n")
+    with pytest.raises(InputError, match="is damaged or was changed"):
+        seals.check(file)
+
+
+def test_a_sealed_file_may_be_touched(file: Path) -> None:
+    file.touch()  # as snakemake does when a job has ended
+    damage(file)
+    with pytest.raises(InputError, match="is damaged"):
+        seals.check(file)
+
+
+def test_a_file_that_nothing_is_known_of_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").write_text(CONTENT)
+    monkeypatch.delattr(seals, "_read")
+    seals.check(tmp_path / "mine")
+
+
 def test_a_seal_is_renamed_and_copied_with_its_file(tmp_path: Path, file: Path) -> None:
     copy = Path(shutil.copy2(file, tmp_path / "copy")).rename(tmp_path / "moved")
     damage(copy)
@@ -106,7 +125,9 @@ def test_without_seals_nothing_is_damaged(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError("no such attributes here")
 
     monkeypatch.setattr(os, "setxattr", refuse, raising=False)
-    write_text(tmp_path / "file", CONTENT)
+    with monkeypatch.context() as blind:
+        blind.delattr(seals, "_read")  # nothing is hashed for nothing
+        write_text(tmp_path / "file", CONTENT)
     damage(tmp_path / "file")
     assert seals.checked(tmp_path / "file")
 

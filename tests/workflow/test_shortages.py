@@ -177,6 +177,8 @@ def test_a_warehouse_on_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, s
 
 ERRORS = [
     (OSError(errno.ENOSPC, "No space left on device", "results/x/y"), ["results/x/y", "no space left"]),
+    (OSError(errno.ENOSPC, "No space left on device", b"results/x/y"), ["results/x/y", "no space left"]),
+    (OSError(errno.ENOSPC, "No space left on device", 7), ["no space left"]),
     (OSError(errno.EDQUOT, "Disk quota exceeded"), ["quota exceeded"]),
     (RuntimeError("IO Error: Could not write file: No space left on device"), ["no space left"]),
     (RuntimeError("Out of Memory Error: failed to offload data block of size 2"), ["no space left"]),
