@@ -73,7 +73,9 @@ def _memory(field: str | None, jobs: Sequence[Job], work: Workload, machine: Mac
     kinds += [(1, machine.gpu_mem_gb, "a card")] if machine.cards else []
     remedy = None
     for place, limit, name in kinds:
-        job = max(jobs, key=lambda one: needed(one, work, work)[place])
+        # Snakemake lists jobs in another order each time: of equal ones the first by name.
+        by_name = sorted(jobs, key=lambda one: (one.rule, sorted(one.wildcards.values())))
+        job = max(by_name, key=lambda one: needed(one, work, work)[place])
         amount = needed(job, work, work)[place]
         if amount <= limit:
             continue

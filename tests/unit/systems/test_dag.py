@@ -122,7 +122,7 @@ def test_a_real_dry_run_beside_a_running_one_touches_nothing(tmp_path: Path):
     dag = dry_run(directory=tmp_path, study=ROOT / "studies" / "smoke.yaml", cores=3, extra=profile)
     assert sum(job.rule == "evaluate_experiment" for job in dag.jobs) == 9
     speed = next(job for job in dag.jobs if job.rule == "measure_speed")
-    assert speed.threads == 3 and speed.benchmark == "results/smoke/job-logs/measure_speed.tsv"
+    assert speed.threads == 1 and speed.benchmark == "results/smoke/job-logs/measure_speed.tsv"
     shard = next(job for job in dag.jobs if job.rule == "observe_shard")
     assert shard.wildcards["model"] == "pocket-olmoe" and shard.resources["mem_mb"] > 0
     assert dag.longest([1.0] * len(dag.jobs)) > 5
