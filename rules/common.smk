@@ -60,9 +60,10 @@ onstart:
     warm.start()  # imports nothing before an experiment asks
 
 
-if workflow.remote_exec:
-    # A job of a cluster has a server of its own for the experiments of its group; nobody else waits for its memory.
+if workflow.remote_exec and "SWITCHYARD_REMOTE" not in os.environ:
+    # A job of a cluster has a server of its own, which all steps of it share; nobody else waits for its memory.
     warm.start(idle_s=300)
+    os.environ.update(SWITCHYARD_REMOTE="1")
 
 
 wildcard_constraints:

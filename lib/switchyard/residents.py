@@ -35,6 +35,9 @@ from switchyard.warm import identity, perform, prepare
 ONE_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """For the server alone: pyarrow's spare allocator would start a thread as it is imported."""
 
+OF_A_STEP = ("SLURM_", "SLURMD_", "SRUN_")
+"""Variables that differ between the steps of one job of a cluster, and mean nothing to its work."""
+
 _DEVICES = ("/dev/nvidia", "/dev/kfd", "/dev/dri")
 _PATIENCE_S = 10.0
 _GRACE_S = 1.0
@@ -133,11 +136,12 @@ class Server:
 
     def is_ready(self, environment: dict[str, str], request: dict[str, Any]) -> bool:
         """Import what the request needs, in the environment of the first call; whether a fork is then harmless."""
+        lasting = {name: value for name, value in environment.items() if not name.startswith(OF_A_STEP)}
         if self.environment is None:
-            self.environment = environment
+            self.environment = lasting
             os.environ.clear()
             os.environ.update(environment | ONE_THREAD)
-        if environment != self.environment:
+        if lasting != self.environment:
             return False
         prepare(request)
         return len(os.listdir("/proc/self/task")) == 1 and not _has_device()
