@@ -18,22 +18,13 @@ import yaml
 from numpy.testing import assert_allclose
 
 from slurm import cluster
-from workflow.checkout import RESULTS, STUDY, copy_checkout, launcher_command
+from workflow.checkout import GPU_RULES, RESULTS, STUDY, copy_checkout, launcher_command
 from workflow.kill import check_same_results
 
 PROFILE = ["--", "--profile", "profiles/slurm"]
 # The first look at a job after a second; the least memory that fit_nulls could never do with.
 FOR_THE_TEST = ["--slurm-init-seconds-before-status-checks", "1", "--set-resources"]
 TOO_LITTLE = "fit_nulls:mem_mb=100 if attempt == 1 else 3000"
-MODEL_RULES = {
-    "train_pocket_model",
-    "collect_router_logits",
-    "observe_shard",
-    "measure_saturation",
-    "assess_model",
-    "measure_speed",
-    "evaluate_experiment",
-}
 LIGHT_RULES = {
     "prepare_dataset",
     "prepare_corpus",
@@ -168,7 +159,7 @@ def test_shards_on_the_cluster_add_up_to_one_run(run: Run, alone: Path) -> None:
 
 def test_jobs_that_run_a_model_ask_for_a_gpu_and_no_others(run: Run) -> None:
     for job in run.jobs:
-        asked = any(rule in job["Comment"] for rule in MODEL_RULES)
+        asked = any(rule in job["Comment"] for rule in GPU_RULES)
         assert (job.get("TresPerJob") == "gres:gpu:1") == asked, job
         assert job["Partition"] == ("gpu" if asked else "main"), job
 

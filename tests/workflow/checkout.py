@@ -11,6 +11,17 @@ ROOT = Path(__file__).parents[2]
 STUDY = "studies/smoke.yaml"
 RESULTS = Path("results/smoke")
 
+GPU_RULES = {
+    "train_pocket_model",
+    "collect_router_logits",
+    "observe_shard",
+    "measure_saturation",
+    "assess_model",
+    "measure_speed",
+    "evaluate_experiment",
+}
+"""Rules whose jobs run a model, and ask a cluster for a GPU."""
+
 
 def copy_checkout(folder: Path) -> Path:
     """The project's own files, without results and environments, in `folder`."""

@@ -12,18 +12,9 @@ import pytest
 import yaml
 import yte
 
-from workflow.checkout import ROOT, STUDY, copy_checkout
+from workflow.checkout import GPU_RULES, ROOT, STUDY, copy_checkout
 
 PROFILES = ROOT / "profiles"
-GPU_RULES = {
-    "train_pocket_model",
-    "collect_router_logits",
-    "observe_shard",
-    "measure_saturation",
-    "assess_model",
-    "measure_speed",
-    "evaluate_experiment",
-}
 GROUP = "Group job evaluations"
 
 
