@@ -28,8 +28,7 @@ sys.path.insert(0, str(ROOT / "lib"))
 
 from switchyard import config as configuration
 from switchyard import failures, processes, shortages, slurm
-from switchyard.errors import InputError
-from switchyard.failures import ERROR_LINE
+from switchyard.errors import ERROR_LINE, InputError
 
 MARKER = "SWITCHYARD_CHECKOUT"
 """Environment variable of every worker: the folder whose run it works for (rules/common.smk sets it too)."""

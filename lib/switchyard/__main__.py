@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from switchyard.errors import InputError
+from switchyard.errors import ERROR_LINE, InputError
 from switchyard.files import atomic, read_json, write_text
 from switchyard.observation.verbs import register as register_observation
 from switchyard.systems.verbs import register as register_systems
@@ -82,11 +82,11 @@ def main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except InputError as error:
-        print(f"switchyard: error: {error}", file=sys.stderr)
+        print(f"{ERROR_LINE}{error}", file=sys.stderr)
         return 2
     except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         print(
-            f"switchyard: error: {error.filename2 or error.filename}: {error.strerror}; give another place",
+            f"{ERROR_LINE}{error.filename2 or error.filename}: {error.strerror}; give another place",
             file=sys.stderr,
         )
         return 2

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+ERROR_LINE = "switchyard: error: "
+"""How the line begins that says what is wrong and what to do, wherever it is printed."""
+
 
 class InputError(ValueError):
     """Bad input: a single line that names the thing, the place and the remedy."""

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from switchyard import shortages, warm
-
-ERROR_LINE = "switchyard: error: "
-"""How the line begins that says what is wrong and what to do."""
+from switchyard.errors import ERROR_LINE
 
 EVENT = re.compile(
     r"^Finished jobid: (?P<finished>\d+)"

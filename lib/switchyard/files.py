@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from switchyard import shortages
 from switchyard.errors import InputError
-from switchyard.seals import checked, seal
+from switchyard.seals import check, seal
 
 STAMP_KEY = b"switchyard"
 """Key of the run stamp in a Parquet file's schema metadata."""
@@ -66,7 +66,7 @@ def write_json(path: str | Path, content: Any) -> None:
 
 def read_json(path: str | Path) -> Any:
     """Read a JSON file; raises `InputError` for a damaged one."""
-    checked(path)
+    check(path)
     return orjson.loads(Path(path).read_bytes())
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from switchyard import shortages
-from switchyard.errors import InputError
+from switchyard.errors import ERROR_LINE, InputError
 from switchyard.seals import check, files_in
 
 WEIGHTS = ".safetensors"
@@ -39,7 +39,7 @@ def logged(
         yield logger
     except Exception as error:
         line = str(error) if isinstance(error, InputError) else shortages.told(error)
-        _end(logger, f"switchyard: error: {' '.join(line.split())}" if line else traceback.format_exc())
+        _end(logger, f"{ERROR_LINE}{' '.join(line.split())}" if line else traceback.format_exc())
 
 
 def _end(logger: logging.Logger, message: str) -> None:

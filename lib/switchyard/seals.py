@@ -22,7 +22,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from switchyard.errors import InputError
+from switchyard.errors import ERROR_LINE, InputError
 
 ATTRIBUTE = "user.switchyard.sha256"
 
@@ -105,7 +105,7 @@ def main(folder: Path) -> int:
             check(file)
         except InputError as error:
             damaged += 1
-            print(f"switchyard: error: {error}", file=sys.stderr)
+            print(f"{ERROR_LINE}{error}", file=sys.stderr)
     print(f"{sealed} sealed files, {damaged} damaged")
     return 1 if damaged else 0
 

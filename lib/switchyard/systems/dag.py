@@ -1,8 +1,7 @@
 """The jobs that snakemake would run, read from its dry run.
 
-The one module of the library that knows of snakemake: a program, asked in a process of its own, which takes no lock and
-writes no result. What is read is held against the statistics that it prints first, so that an output of another form is
-refused instead of being counted short.
+Snakemake is a program here, asked in a process of its own, which takes no lock and writes no result. What is read is held
+against the statistics that it prints first, so that an output of another form is refused instead of being counted short.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from switchyard.errors import InputError
+from switchyard.errors import ERROR_LINE, InputError
 
 ROOT = Path(__file__).resolve().parents[3]
 """The checkout: Snakefile, config.yaml and its schema."""
@@ -25,7 +24,6 @@ _JOB = re.compile(r"^( *)(?:local)?(?:rule|checkpoint) (\w+):\n((?:\1 {4}\S.*\n?
 
 _FIELD = re.compile(r"^ +(\w+): (.*)$", re.MULTILINE)
 _STATISTICS = re.compile(r"^Job stats:\n.*\n-.*\n((?:\S+ +\d+\n)+)", re.MULTILINE)
-_ERROR = "switchyard: error: "
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ def _list(text: str | None) -> tuple[str, ...]:
 def _reason(text: str) -> str:
     """The line that says what to mend."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    own = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
+    own = [line.removeprefix(ERROR_LINE) for line in lines if line.startswith(ERROR_LINE)]
     return (
         own[-1] if own else f"plan: snakemake's dry run failed: {lines[-1] if lines else 'it says nothing'}"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from switchyard.errors import InputError
+from switchyard.gpus import visible
 from switchyard.systems.footprint import GB, hub_cache
 from switchyard.systems.throughput import READ_GB_PER_SECOND
 
@@ -100,11 +100,4 @@ def _cache_gb(folder: Path) -> float | None:
 
 def _cards() -> list[float]:
     """Memory in GB of each card that torch sees."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return []
-    return [
-        math.floor(torch.cuda.get_device_properties(number).total_memory / GB)
-        for number in range(torch.cuda.device_count())
-    ]
+    return [float(card.size_bytes // GB) for card in visible()]
