@@ -1,7 +1,7 @@
 """The jobs that snakemake would run, read from its dry run.
 
-Snakemake is a program here, asked in a process of its own, which takes no lock and writes no result. What is read is held
-against the statistics that it prints first, so that an output of another form is refused instead of being counted short.
+Snakemake is a program here, asked in a process of its own, which takes no lock and writes no result. What is read is
+held against the statistics that it prints first, so that output of another form is refused, not counted short.
 """
 
 from __future__ import annotations
