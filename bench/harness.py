@@ -26,10 +26,10 @@ import torch
 from tests.reference import harness
 
 from bench.paired import Line
-from switchyard import warm
+from switchyard.artifacts.files import read_json, write_json
 from switchyard.evaluation.experiment import run_experiment
-from switchyard.files import read_json, write_json
 from switchyard.models.load import load_model, load_tokenizer
+from switchyard.runtime import warm
 from switchyard.text.corpus import harvest
 from switchyard.text.pocket import prepare_pocket
 from switchyard.text.sources import load_rows
@@ -41,7 +41,7 @@ DOCUMENTS = 200
 MAX_LENGTH, BATCH_TOKENS = 256, 2048
 BATCH_SIZES = (1, 8, 16, 32, 64)
 ROUNDS = 7
-JOB = "import json, sys; from switchyard.warm import call; call(**json.loads(sys.argv[1]))"
+JOB = "import json, sys; from switchyard.runtime.warm import call; call(**json.loads(sys.argv[1]))"
 TASKS = {"lambada": ("lambada_openai", "cloze"), "hellaswag": ("hellaswag", "choice")}
 
 Scores = Mapping[str, Mapping[str, float]]
@@ -106,7 +106,7 @@ def theirs(folder: Path, batch_size: int, device: str) -> Scores:
 
 
 def ours(folder: Path, device: str) -> Scores:
-    """What this library finds, in a process of its own that imports as a job does (`switchyard.warm.call`)."""
+    """What this library finds, in a process of its own that imports as a job does (`switchyard.runtime.warm.call`)."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "lib")])
     environment.pop(warm.VARIABLE, None)

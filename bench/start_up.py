@@ -24,13 +24,13 @@ import pyarrow.parquet as pq
 import torch
 
 from bench.paired import Line
-from switchyard import warm
-from switchyard.configurations import Configuration
+from switchyard.artifacts.files import write_json
 from switchyard.evaluation import job
-from switchyard.files import write_json
 from switchyard.models.blocks import describe
 from switchyard.models.load import load_config
 from switchyard.routing.nulls import NullDistribution, nulls_table
+from switchyard.runtime import warm
+from switchyard.study.configurations import Configuration
 from switchyard.text.sources import Rows
 from switchyard.text.tasks import prepare
 
@@ -42,7 +42,7 @@ TEXT = "Return the mean of the array elements along the given axis. "
 TORCH = "import torch"
 CLASS = f"{TORCH}; from transformers.models.olmoe import modeling_olmoe"
 TIME = "import time; print(time.monotonic())"
-JOB = "import json, sys; from switchyard.warm import call; call(**json.loads(sys.argv[1]))"
+JOB = "import json, sys; from switchyard.runtime.warm import call; call(**json.loads(sys.argv[1]))"
 
 
 def lines(device: str) -> Iterator[Line]:
@@ -116,7 +116,7 @@ def evaluate(*, mark: str, **arguments: Any) -> None:
 
 
 def study(place: Path) -> dict[str, Any]:
-    """The request of one job (`switchyard.warm.call`): the shipped model, a page of text, BH and its nulls."""
+    """The request of one job (`switchyard.runtime.warm.call`): the shipped model, a page of text, BH and its nulls."""
     folder = place / "model"
     shutil.copytree(MODEL, folder)
     structure = describe(load_config(folder))

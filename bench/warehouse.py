@@ -28,8 +28,8 @@ import pyarrow as pa
 import torch
 
 from bench.paired import Line, ratios
+from switchyard.artifacts.files import write_table
 from switchyard.evaluation.scores import SCHEMA
-from switchyard.files import write_table
 from switchyard.routing.selection import Selection, TokenContext
 from switchyard.traces.reader import Trace
 from switchyard.traces.schema import COLUMNS, LOGITS

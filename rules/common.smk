@@ -8,13 +8,13 @@ from pathlib import Path
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "lib"))
 
-from switchyard import config as study_config
-from switchyard.configurations import RUN_SETTINGS, configurations, inspected
-from switchyard import warm
+from switchyard.study import config as study_config
+from switchyard.study.configurations import RUN_SETTINGS, configurations, inspected
+from switchyard.runtime import warm
 from switchyard.errors import InputError
-from switchyard.provenance import fingerprint
+from switchyard.artifacts.fingerprints import fingerprint
 from switchyard.routing.registry import entry, rule_module
-from switchyard.systems import footprint
+from switchyard.planning import footprint
 from switchyard.text.corpus import versions
 
 try:

@@ -86,7 +86,7 @@ rule measure_speed:
         reads={name: rule_files(name, DATASETS) for name in CONFIGS},
         speed=config["speed"],
         code=fingerprint(
-            "switchyard.study",
+            "switchyard.study.experiment",
             "switchyard.evaluation.speed",
             "switchyard.models.load",
             *rule_modules(*CONFIGS),

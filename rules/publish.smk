@@ -169,7 +169,7 @@ rule write_inspector:
         max_tokens=config["inspector"]["max_tokens"],
         code=fingerprint(
             "switchyard.reporting.inspector",
-            "switchyard.study",
+            "switchyard.study.experiment",
             "switchyard.models.load",
             *rule_modules(*INSPECTED),
         ),

@@ -5,12 +5,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import torch
 
+from switchyard.artifacts.files import read_json, write_json
+from switchyard.artifacts.stamps import stamp
 from switchyard.evaluation.assessment import assess
-from switchyard.files import read_json, write_json
-from switchyard.job import logged
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
-from switchyard.progress import bar
-from switchyard.provenance import stamp
+from switchyard.runtime.log import logged
+from switchyard.runtime.progress import bar
 
 
 def main(

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from switchyard.files import read_json, read_stamp, write_text
-from switchyard.job import logged
-from switchyard.progress import bar
-from switchyard.provenance import attach_to, sha256_json, stamp
+from switchyard.artifacts.files import read_json, read_stamp, write_text
+from switchyard.artifacts.stamps import attach_to, sha256_json, stamp
+from switchyard.runtime.log import logged
+from switchyard.runtime.progress import bar
 from switchyard.warehouse.build import build
 from switchyard.warehouse.documentation import describe_warehouse
 

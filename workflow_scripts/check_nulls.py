@@ -5,12 +5,12 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from switchyard.files import read_json, write_table
-from switchyard.job import logged
-from switchyard.provenance import stamp
+from switchyard.artifacts.files import read_json, write_table
+from switchyard.artifacts.stamps import stamp
 from switchyard.routing.logit_table import read_logits
 from switchyard.routing.null_check import LEVELS, histograms, summary
 from switchyard.routing.nulls import read_nulls
+from switchyard.runtime.log import logged
 
 
 def main(*, logits: Path, nulls: Path, model: Path, check: Path, summary_path: Path, code: str) -> None:

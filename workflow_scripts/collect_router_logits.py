@@ -5,12 +5,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import torch
 
+from switchyard.artifacts.stamps import stamp
 from switchyard.evaluation.router_logits import collect_router_logits
-from switchyard.job import logged
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
-from switchyard.progress import bar
-from switchyard.provenance import stamp
 from switchyard.routing.logit_table import write_logits
+from switchyard.runtime.log import logged
+from switchyard.runtime.progress import bar
 
 
 def main(

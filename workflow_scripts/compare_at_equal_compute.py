@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from switchyard.job import logged
-from switchyard.provenance import derived
+from switchyard.artifacts.stamps import derived
+from switchyard.runtime.log import logged
 from switchyard.warehouse.database import open_read_only, warehouse_stamp
 from switchyard.warehouse.equal_compute import write_equal_compute
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from switchyard.job import logged
+from switchyard.artifacts.stamps import stamp
 from switchyard.models.load import load_tokenizer
 from switchyard.observation.windows import write_windows
-from switchyard.provenance import stamp
+from switchyard.runtime.log import logged
 from switchyard.text.corpora import documents_of
 
 

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
+from switchyard.artifacts.files import read_stamp
+from switchyard.artifacts.stamps import derived
 from switchyard.charts.panels import PANELS
 from switchyard.charts.save import save
 from switchyard.charts.tables import Tables
 from switchyard.charts.whole import WHOLE
-from switchyard.files import read_stamp
-from switchyard.job import logged
-from switchyard.progress import bar
-from switchyard.provenance import derived
+from switchyard.runtime.log import logged
+from switchyard.runtime.progress import bar
 
 
 def main(*, aggregate: Path, publish: Path, code: str) -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from switchyard.artifacts.stamps import stamp
 from switchyard.charts.nulls import null_histograms, simes_check
 from switchyard.charts.save import save
-from switchyard.job import logged
-from switchyard.provenance import stamp
+from switchyard.runtime.log import logged
 
 
 def main(*, check: Path, summary: Path, folder: Path, code: str) -> None:

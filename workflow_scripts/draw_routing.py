@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from switchyard.artifacts.files import read_json
+from switchyard.artifacts.stamps import stamp
 from switchyard.charts.observed import OBSERVED, Observed
 from switchyard.charts.routing.token_types import TokenTypes
 from switchyard.charts.save import save
-from switchyard.files import read_json
-from switchyard.job import logged
-from switchyard.progress import bar
-from switchyard.provenance import stamp
+from switchyard.runtime.log import logged
+from switchyard.runtime.progress import bar
 
 
 def main(

@@ -1,10 +1,10 @@
 """Rule evaluate_experiment: model + dataset + routing rule -> trace, scores, their repeats, internal log.
 
-Imports nothing heavy: the work is done in a fork of the run's warm process (`switchyard.warm`) where there is one, by
+Imports nothing heavy: the work is done in a fork of the warm process (`switchyard.runtime.warm`) if there is one, by
 preference in one that has the model in memory.
 """
 
-from switchyard.warm import call
+from switchyard.runtime.warm import call
 
 if __name__ == "__main__":
     call(

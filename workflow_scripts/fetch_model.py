@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from switchyard.files import atomic, write_json
-from switchyard.job import logged
+from switchyard.artifacts.files import atomic, write_json
+from switchyard.artifacts.stamps import sha256_file, stamp
 from switchyard.models.blocks import check_stated, describe
 from switchyard.models.load import check_folder, copy_folder, link_hub_snapshot, load_config
-from switchyard.provenance import sha256_file, stamp
+from switchyard.runtime.log import logged
 
 
 def main(*, entry: dict[str, Any], output: Path, code: str) -> None:

@@ -3,13 +3,13 @@
 import logging
 from pathlib import Path
 
-from switchyard.files import read_json, write_table
-from switchyard.job import logged
-from switchyard.progress import bar
-from switchyard.provenance import stamp
+from switchyard.artifacts.files import read_json, write_table
+from switchyard.artifacts.stamps import stamp
 from switchyard.routing.fitting import fit_nulls, left_out
 from switchyard.routing.logit_table import read_logits
 from switchyard.routing.nulls import nulls_table
+from switchyard.runtime.log import logged
+from switchyard.runtime.progress import bar
 
 
 def main(*, logits: Path, model: Path, output: Path, code: str) -> None:

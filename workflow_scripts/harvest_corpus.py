@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from switchyard.files import write_json, write_table
-from switchyard.job import logged
-from switchyard.progress import bar
-from switchyard.provenance import stamp
+from switchyard.artifacts.files import write_json, write_table
+from switchyard.artifacts.stamps import stamp
+from switchyard.runtime.log import logged
+from switchyard.runtime.progress import bar
 from switchyard.text.corpus import fingerprint, harvest, versions
 from switchyard.text.manifest import moved
 

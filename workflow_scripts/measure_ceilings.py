@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from switchyard.files import read_json, read_stamp, write_json, write_table
-from switchyard.job import logged
+from switchyard.artifacts.files import read_json, read_stamp, write_json, write_table
+from switchyard.artifacts.stamps import stamp
 from switchyard.observation.ceiling import table_ceiling
 from switchyard.observation.context import context_measures
 from switchyard.observation.specialisation import (
@@ -17,7 +17,7 @@ from switchyard.observation.specialisation import (
     vocabulary_specialisation,
     vocabulary_specialisation_by_layer,
 )
-from switchyard.provenance import stamp
+from switchyard.runtime.log import logged
 
 
 def main(

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import torch
 
-from switchyard.files import read_json, write_table
-from switchyard.job import logged
+from switchyard.artifacts.files import read_json, write_table
+from switchyard.artifacts.stamps import stamp
 from switchyard.models.load import folder_digest, load_model
 from switchyard.observation.routed_text import routed_experts
 from switchyard.observation.saturation import saturation_table
 from switchyard.observation.windows import Windows
-from switchyard.progress import bar
-from switchyard.provenance import stamp
+from switchyard.runtime.log import logged
+from switchyard.runtime.progress import bar
 
 BATCHES = 16
 """Of the windows, the first ones: shares of some ten thousand tokens need no more."""

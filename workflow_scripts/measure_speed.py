@@ -6,14 +6,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 
+from switchyard.artifacts.files import write_json
+from switchyard.artifacts.stamps import sha256_json, stamp
 from switchyard.evaluation.speed import measure
-from switchyard.files import write_json
-from switchyard.gpus import device
-from switchyard.job import logged
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
-from switchyard.progress import bar
-from switchyard.provenance import sha256_json, stamp
-from switchyard.study import build_rule, digests
+from switchyard.runtime.log import logged
+from switchyard.runtime.placement import device
+from switchyard.runtime.progress import bar
+from switchyard.study.experiment import build_rule, digests
 
 WARMUP_ROUNDS = 1
 

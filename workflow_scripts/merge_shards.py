@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pyarrow.csv
 
-from switchyard.files import atomic, write_table, write_text
-from switchyard.job import logged
+from switchyard.artifacts.files import atomic, write_table, write_text
+from switchyard.artifacts.stamps import attach_to, sha256_file, sha256_json, stamp
 from switchyard.models.load import load_tokenizer
 from switchyard.observation.counted import tallies
 from switchyard.observation.shards import merge_shards
 from switchyard.observation.summary import kept_contexts, summary_text
 from switchyard.observation.windows import Windows
-from switchyard.provenance import attach_to, sha256_file, sha256_json, stamp
+from switchyard.runtime.log import logged
 
 
 def main(

@@ -5,14 +5,14 @@ from typing import Any
 
 import torch
 
+from switchyard.artifacts.files import read_json
+from switchyard.artifacts.stamps import stamp
 from switchyard.errors import InputError
-from switchyard.files import read_json
-from switchyard.job import logged
 from switchyard.models.load import folder_digest, load_model
 from switchyard.observation.counted import tallies
 from switchyard.observation.run import observe_shard
-from switchyard.progress import bar
-from switchyard.provenance import stamp
+from switchyard.runtime.log import logged
+from switchyard.runtime.progress import bar
 
 
 def main(

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from switchyard.job import logged
-from switchyard.progress import bar
-from switchyard.provenance import stamp
+from switchyard.artifacts.stamps import stamp
+from switchyard.runtime.log import logged
+from switchyard.runtime.progress import bar
 from switchyard.text.corpora import read_texts, write_corpus
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from switchyard.files import write_table
-from switchyard.job import logged
-from switchyard.provenance import stamp
+from switchyard.artifacts.files import write_table
+from switchyard.artifacts.stamps import stamp
+from switchyard.runtime.log import logged
 from switchyard.text.pocket import prepare_pocket
 from switchyard.text.sources import load_rows
 from switchyard.text.tasks import prepare

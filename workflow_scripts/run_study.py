@@ -26,15 +26,16 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "lib"))
 
-from switchyard import config as configuration
-from switchyard import failures, processes, shortages, slurm
+from switchyard.artifacts import shortages
 from switchyard.errors import ERROR_LINE, InputError
+from switchyard.launcher import failures, processes, slurm
+from switchyard.study import config as configuration
 
 MARKER = "SWITCHYARD_CHECKOUT"
 """Environment variable of every worker: the folder whose run it works for (rules/common.smk sets it too)."""
 
 PARTIAL = re.compile(r"\..+\.part(\.html)?")
-"""Names of files and folders that were being written (`switchyard.files.atomic`, and the report below)."""
+"""Names of files and folders that were being written (`switchyard.artifacts.files.atomic`, and the report below)."""
 
 FULL_BYTES = 1 << 20
 """A disk with less room than this is the reason why a run failed."""

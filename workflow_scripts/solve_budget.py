@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from switchyard.files import write_table
-from switchyard.job import logged
-from switchyard.provenance import stamp
+from switchyard.artifacts.files import write_table
+from switchyard.artifacts.stamps import stamp
 from switchyard.routing.budgets import budget_table
 from switchyard.routing.logit_table import read_logits
 from switchyard.routing.nulls import read_nulls
+from switchyard.runtime.log import logged
 
 
 def main(*, logits: Path, nulls: Path, setting: dict[str, Any], output: Path, code: str) -> None:

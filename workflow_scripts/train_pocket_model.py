@@ -7,13 +7,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from switchyard.files import atomic, read_json, write_json
-from switchyard.gpus import device
-from switchyard.job import logged
+from switchyard.artifacts.files import atomic, read_json, write_json
+from switchyard.artifacts.stamps import stamp
 from switchyard.models.blocks import describe
 from switchyard.models.pocket import Recipe, encode, save_pocket, save_step, step_folder, train
-from switchyard.progress import bar
-from switchyard.provenance import stamp
+from switchyard.runtime.log import logged
+from switchyard.runtime.placement import device
+from switchyard.runtime.progress import bar
 from switchyard.text.tokenizer import train_tokenizer
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from switchyard.files import read_json, write_json, write_text
-from switchyard.job import logged
+from switchyard.artifacts.files import read_json, write_json, write_text
+from switchyard.artifacts.stamps import attach_to, stamp
 from switchyard.observation.hypothesis import validate
 from switchyard.observation.validation_report import report_text
-from switchyard.provenance import attach_to, stamp
+from switchyard.runtime.log import logged
 
 
 def main(

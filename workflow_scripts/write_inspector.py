@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from switchyard.files import read_stamp
-from switchyard.job import logged
+from switchyard.artifacts.files import read_stamp
+from switchyard.artifacts.stamps import sha256_json, stamp
 from switchyard.models.load import load_tokenizer
-from switchyard.provenance import sha256_json, stamp
 from switchyard.reporting.inspector import inspected, write_inspector
-from switchyard.study import build_rule
+from switchyard.runtime.log import logged
+from switchyard.study.experiment import build_rule
 
 
 def main(

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from switchyard.artifacts.files import read_json, read_stamp
+from switchyard.artifacts.stamps import derived
 from switchyard.charts.tables import Tables
-from switchyard.files import read_json, read_stamp
-from switchyard.job import logged
-from switchyard.provenance import derived
 from switchyard.reporting import pages
 from switchyard.reporting.paper import write_paper_tables
+from switchyard.runtime.log import logged
 
 
 def main(

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from switchyard.artifacts.files import read_json, read_stamp, write_text
+from switchyard.artifacts.stamps import attach_to, derived
 from switchyard.charts.tables import Tables
-from switchyard.files import read_json, read_stamp, write_text
-from switchyard.job import logged
-from switchyard.provenance import attach_to, derived
 from switchyard.reporting.findings import findings_table, write_findings
 from switchyard.reporting.markdown import report
 from switchyard.reporting.pages import write_document
+from switchyard.runtime.log import logged
 from switchyard.warehouse.prints import refuse_differing_prints
 
 

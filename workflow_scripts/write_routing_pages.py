@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from switchyard.files import read_json
-from switchyard.job import logged
-from switchyard.provenance import stamp
+from switchyard.artifacts.files import read_json
+from switchyard.artifacts.stamps import stamp
 from switchyard.reporting.routing import write_analyses, write_ceilings, write_hypothesis
+from switchyard.runtime.log import logged
 
 
 def main(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from switchyard.job import logged
+from switchyard.runtime.log import logged
 from switchyard.warehouse.summaries import write_summaries
 
 

@@ -8,10 +8,10 @@ import shutil
 import sys
 from pathlib import Path
 
+from switchyard.artifacts.files import atomic, read_json, write_text
 from switchyard.errors import ERROR_LINE, InputError
-from switchyard.files import atomic, read_json, write_text
 from switchyard.observation.verbs import register as register_observation
-from switchyard.systems.verbs import register as register_systems
+from switchyard.planning.verbs import register as register_systems
 
 
 def describe(arguments: argparse.Namespace) -> None:

@@ -27,7 +27,7 @@ from switchyard.evaluation.run import Files, write_experiment
 from switchyard.evaluation.sequences import build_samples
 from switchyard.models.blocks import describe
 from switchyard.routing.topk import TopK
-from switchyard.study import experiment_head
+from switchyard.study.experiment import experiment_head
 from switchyard.text.sources import load_rows
 from switchyard.text.tasks import prepare
 from switchyard.warehouse.build import build

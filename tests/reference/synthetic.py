@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from switchyard.files import write_table
+from switchyard.artifacts.files import write_table
 from switchyard.traces.writer import TraceWriter
 
 

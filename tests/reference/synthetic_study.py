@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reference.synthetic import random_forward, write_scores, write_trace
-from switchyard.files import write_table
+from switchyard.artifacts.files import write_table
 from switchyard.warehouse.build import build
 from switchyard.warehouse.database import open_read_only, rows
 

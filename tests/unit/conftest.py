@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from switchyard import config
+from switchyard.study import config
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,7 @@ from transformers import LlamaConfig, OlmoeConfig
 
 from reference.model_files import CORPUS, STRUCTURE, TRAINING
 from switchyard import __main__ as command
-from switchyard.files import write_json, write_table
+from switchyard.artifacts.files import write_json, write_table
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:

@@ -25,7 +25,8 @@ from typing import NamedTuple
 import psutil
 import pyarrow.parquet as pq
 
-from switchyard import config, processes
+from switchyard.launcher import processes
+from switchyard.study import config
 from workflow.checkout import STUDY, copy_checkout, launcher_command
 
 VICTIMS = ("launcher", "snakemake", "job", "script", "warm process", "forked job")

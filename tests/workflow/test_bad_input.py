@@ -32,12 +32,12 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig
 
 from reference.tiny import tiny_model, tiny_tokenizer
-from switchyard import config
-from switchyard.configurations import configurations
-from switchyard.files import write_json, write_table
-from switchyard.job import logged
+from switchyard.artifacts.files import write_json, write_table
 from switchyard.models.blocks import describe
 from switchyard.routing.nulls import NullDistribution, nulls_table
+from switchyard.runtime.log import logged
+from switchyard.study import config
+from switchyard.study.configurations import configurations
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "switchyard: error: "

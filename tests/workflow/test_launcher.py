@@ -17,8 +17,8 @@ import psutil
 import pytest
 from snakemake.logging import DefaultFormatter, LogEvent
 
-from switchyard import processes
 from switchyard.errors import InputError
+from switchyard.launcher import processes
 
 ROOT = Path(__file__).parents[2]
 summarise = runpy.run_path(str(ROOT / "workflow_scripts" / "run_study.py"))["summarise"]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from switchyard import config as configuration
 from switchyard.models.load import load_model, load_tokenizer
 from switchyard.models.pocket import encode, mean_loss
+from switchyard.study import config as configuration
 from switchyard.text.corpus import fingerprint, harvest
 from switchyard.text.manifest import moved
 from workflow.checkout import ROOT

@@ -23,11 +23,11 @@ from safetensors.numpy import save_file
 from reference.synthetic import random_forward, write_trace
 from reference.synthetic_study import Study
 from reference.tiny import tiny_model
-from switchyard import shortages
+from switchyard.artifacts import shortages
+from switchyard.artifacts.files import atomic, write_json, write_table, write_text
+from switchyard.artifacts.seals import files_in
 from switchyard.errors import InputError
-from switchyard.files import atomic, write_json, write_table, write_text
-from switchyard.job import logged
-from switchyard.seals import files_in
+from switchyard.runtime.log import logged
 from switchyard.traces.internal_log import HEAD_KEYS, write_internal_log
 
 ROOM_BYTES = 1 << 16
@@ -210,8 +210,8 @@ def test_a_shortage_is_one_line_of_the_job(
 MEMORY = """
 import resource, sys
 import numpy as np
-from switchyard.files import write_table
-from switchyard.job import logged
+from switchyard.artifacts.files import write_table
+from switchyard.runtime.log import logged
 import pyarrow as pa
 with logged(sys.argv[1]):
     if sys.argv[2] == "little":

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors import safe_open
 
-from switchyard.files import read_json, read_stamp
+from switchyard.artifacts.files import read_json, read_stamp
 from workflow.checkout import RESULTS, jobs, run_study
 
 TESTED = ("8experts_bh_a030", "8experts_bh_a050", "8experts_bh_budget_k3_unselected")
@@ -282,7 +282,7 @@ def test_a_new_rule_is_a_module_a_line_and_an_entry_and_moves_no_other(smoke, tm
         ):
             due = jobs(smoke, str(study))
             code = (
-                "from switchyard.study import build_rule; "
+                "from switchyard.study.experiment import build_rule; "
                 "rule = build_rule({'config': 'c', 'home': 'switchyard.routing.loud:Loud', 'max_k': 8, 'min_k': 1, "
                 "'threshold': 0.5, 'weighting': 'model'}, {}); print(rule.limits)"
             )

@@ -13,7 +13,7 @@ import orjson
 import vl_convert
 from altair.utils.html import spec_to_html
 
-from switchyard.files import atomic
+from switchyard.artifacts.files import atomic
 
 DPI = 300
 CSS_PER_INCH = 96

@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
+from switchyard.artifacts.files import read_json
+from switchyard.artifacts.stamps import stamp
 from switchyard.evaluation.experiment import REPEAT_SAMPLES
 from switchyard.evaluation.run import Files, write_experiment
-from switchyard.files import read_json
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
-from switchyard.progress import bar
-from switchyard.provenance import stamp
-from switchyard.study import build_rule, digests, experiment_head, rule_as_run
+from switchyard.runtime.progress import bar
+from switchyard.study.experiment import build_rule, digests, experiment_head, rule_as_run
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import torch
 
+from switchyard.artifacts.files import write_table
 from switchyard.evaluation.experiment import run_experiment, run_repeat
-from switchyard.files import write_table
 from switchyard.traces.internal_log import write_internal_log
 from switchyard.traces.writer import TraceWriter
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
+from switchyard.artifacts.files import read_json
+from switchyard.artifacts.stamps import sha256_file, sha256_json
 from switchyard.errors import InputError
-from switchyard.files import read_json
-from switchyard.provenance import sha256_file, sha256_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -139,7 +139,7 @@ def load_model(folder: Path, *, dtype: str = "float32", gpu_mem_gb: int = 0) -> 
 
     Args:
         dtype: float32, bfloat16 or float16.
-        gpu_mem_gb: memory on a card, for weights and work, that this process leases (`switchyard.gpus`).
+        gpu_mem_gb: memory on a card, for weights and work, that this process leases (`switchyard.runtime.placement`).
 
     Raises:
         InputError: weights are missing or have another shape than the configuration says; transformers would go on
@@ -151,7 +151,7 @@ def load_model(folder: Path, *, dtype: str = "float32", gpu_mem_gb: int = 0) -> 
 
     logging.disable_progress_bar()
     # Named by a string: no number depends on where a model is, so that no fingerprint need cover it.
-    device = importlib.import_module("switchyard.gpus").device(gpu_mem_gb)
+    device = importlib.import_module("switchyard.runtime.placement").device(gpu_mem_gb)
     model, found = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=getattr(torch, dtype),

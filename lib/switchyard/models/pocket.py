@@ -21,9 +21,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from switchyard.artifacts.files import atomic, read_json, write_json
+from switchyard.artifacts.stamps import sha256_file
 from switchyard.errors import InputError
-from switchyard.files import atomic, read_json, write_json
-from switchyard.provenance import sha256_file
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from switchyard.artifacts.stamps import sha256_file, sha256_json
 from switchyard.errors import InputError
 from switchyard.models.blocks import describe, find_moe_blocks
 from switchyard.observation.routed_tokens import RoutedTokens
 from switchyard.observation.shards import Checkpoints, MakeTally, Observation
 from switchyard.observation.windows import Batch, Windows, shard_range
-from switchyard.provenance import sha256_file, sha256_json
 from switchyard.routing.attachment import attach
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ import orjson
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from switchyard.artifacts.files import STAMP_KEY, atomic
+from switchyard.artifacts.stamps import sha256_file
 from switchyard.errors import InputError
-from switchyard.files import STAMP_KEY, atomic
 from switchyard.observation.ngrams import NGramCounts
 from switchyard.observation.statistics import RoutingStatistics
 from switchyard.observation.tallies import Tally
-from switchyard.provenance import sha256_file
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from switchyard.artifacts.files import atomic
 from switchyard.errors import InputError
-from switchyard.files import atomic
 from switchyard.routing.ranking import rank
 
 MEASURES = ("entropy", "confidence")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from switchyard.artifacts.files import write_json, write_text
 from switchyard.errors import InputError
-from switchyard.files import write_json, write_text
 
 
 def measure_ceiling(arguments: argparse.Namespace) -> None:

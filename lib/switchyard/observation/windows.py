@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from switchyard.artifacts.files import STAMP_KEY, atomic, read_stamp, stamped
 from switchyard.errors import InputError
-from switchyard.files import STAMP_KEY, atomic, read_stamp, stamped
 
 DOCUMENTS_AT_ONCE = 256
 """Documents that a tokenizer is given in one call: it works on several in parallel."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from switchyard.artifacts.files import write_text
 from switchyard.charts.tables import Tables
-from switchyard.files import write_text
 from switchyard.reporting import comparisons as made
 from switchyard.reporting.numbers import ABSENT, number
 

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from switchyard.artifacts.files import write_text
 from switchyard.errors import InputError
-from switchyard.files import write_text
 from switchyard.reporting.tables import STYLE
 from switchyard.traces.reader import Trace, TraceSlice, as_slice
 

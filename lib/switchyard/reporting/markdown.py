@@ -8,8 +8,8 @@ from pathlib import Path
 import orjson
 import pandas as pd
 
+from switchyard.artifacts.files import write_text
 from switchyard.charts.tables import Tables
-from switchyard.files import write_text
 from switchyard.reporting import costs, summary, trained, verdicts
 from switchyard.reporting.account import refuse_unaccounted
 from switchyard.reporting.findings import Findings, findings_table

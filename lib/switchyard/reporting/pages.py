@@ -10,8 +10,8 @@ import orjson
 import pandas as pd
 from markdown_it import MarkdownIt
 
+from switchyard.artifacts.files import write_text
 from switchyard.charts.tables import Tables
-from switchyard.files import write_text
 from switchyard.reporting.comparisons import at_equal_compute
 from switchyard.reporting.numbers import COLUMN_KINDS
 from switchyard.reporting.paper import column_kind, main_table

@@ -7,9 +7,9 @@ from pathlib import Path
 import orjson
 import pandas as pd
 
+from switchyard.artifacts.files import write_text
+from switchyard.artifacts.stamps import attach_to
 from switchyard.charts.tables import Tables
-from switchyard.files import write_text
-from switchyard.provenance import attach_to
 from switchyard.reporting.comparisons import configurations
 from switchyard.reporting.numbers import number
 from switchyard.reporting.tables import markdown_table

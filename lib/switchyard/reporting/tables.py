@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pandas as pd
 
-from switchyard.files import write_text
+from switchyard.artifacts.files import write_text
 from switchyard.reporting.numbers import number
 
 STYLE = """

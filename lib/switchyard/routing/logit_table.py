@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from switchyard.files import atomic, stamped
+from switchyard.artifacts.files import atomic, stamped
 
 
 def write_logits(path: str | Path, layers: list[np.ndarray], stamp: dict) -> None:

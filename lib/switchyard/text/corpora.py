@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from switchyard.artifacts.files import atomic, stamped
 from switchyard.errors import InputError
-from switchyard.files import atomic, stamped
 from switchyard.text import wikitext
 from switchyard.text.sources import check_revision, read_file
 

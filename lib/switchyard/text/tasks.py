@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from switchyard.artifacts.files import stamped
 from switchyard.errors import InputError
-from switchyard.files import stamped
 from switchyard.text import hellaswag, wikitext
 from switchyard.text.cells import read_label, read_text, read_texts
 from switchyard.text.kinds import SCHEMAS

@@ -23,8 +23,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from switchyard.artifacts.files import atomic
 from switchyard.errors import InputError
-from switchyard.files import atomic
 from switchyard.traces.json_lists import dumps, ragged
 from switchyard.traces.reader import Trace, TraceSlice
 

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from switchyard.artifacts.files import read_stamp
 from switchyard.errors import InputError
-from switchyard.files import read_stamp
 from switchyard.traces.schema import COLUMNS, LOGITS
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from switchyard.artifacts.files import STAMP_KEY, atomic
 from switchyard.errors import InputError
-from switchyard.files import STAMP_KEY, atomic
 from switchyard.traces.schema import LOGITS, trace_schema, write_options
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from switchyard.artifacts.files import atomic
 from switchyard.errors import InputError
-from switchyard.files import atomic
 from switchyard.traces.schema import LOGITS
 from switchyard.warehouse.database import create, run_sql, transaction
 from switchyard.warehouse.documentation import document_common_columns

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from switchyard.files import read_json
+from switchyard.artifacts.files import read_json
 from switchyard.warehouse.invariants import ImpossibleResult
 from switchyard.warehouse.tables import PRINTED, cell
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from switchyard.files import write_json
+from switchyard.artifacts.files import write_json
 from switchyard.warehouse.database import open_read_only, rows, warehouse_stamp
 
 _HEAD = (

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from switchyard.files import atomic, write_json, write_table
-from switchyard.provenance import attach_to
+from switchyard.artifacts.files import atomic, write_json, write_table
+from switchyard.artifacts.stamps import attach_to
 from switchyard.warehouse.database import open_read_only
 
 PRINTED = ("bh_routing_results", "bh_routing_configs")

@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from reference.tiny import tiny_model
+from switchyard.artifacts.files import read_stamp
 from switchyard.errors import InputError
 from switchyard.evaluation.run import Files, write_experiment
-from switchyard.files import read_stamp
 from switchyard.models.blocks import describe
 from switchyard.routing.bh import BenjaminiHochberg
 from switchyard.routing.nulls import NullDistribution
 from switchyard.routing.topk import TopK
-from switchyard.study import experiment_head
+from switchyard.study.experiment import experiment_head
 
 NULLS = [NullDistribution(np.array([-3.0, 3.0]), np.array([0.0, 1.0]))] * 2
 TOPK = "switchyard.routing.topk:TopK"

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from reference.tiny import WORDS, tiny_tokenizer
+from switchyard.artifacts.files import read_json
 from switchyard.errors import InputError
-from switchyard.files import read_json
 from switchyard.models.load import check_folder, load_model, load_tokenizer
 from switchyard.models.pocket import (
     ARCHITECTURES,

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from reference import observation_hypothesis as reference
+from switchyard.artifacts.files import write_table
 from switchyard.errors import InputError
-from switchyard.files import write_table
 from switchyard.observation.correlation import EXACT, spearman
 from switchyard.observation.criteria import criteria_met, grades
 from switchyard.observation.hypothesis import validate

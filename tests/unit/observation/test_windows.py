@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from reference.tiny import tiny_tokenizer
+from switchyard.artifacts.files import read_stamp, write_table
 from switchyard.errors import InputError
-from switchyard.files import read_stamp, write_table
 from switchyard.observation import windows
 from switchyard.observation.windows import SCHEMA, Windows, shard_range, write_windows
 

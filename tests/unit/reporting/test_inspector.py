@@ -10,8 +10,8 @@ import pytest
 
 from reference.synthetic import random_forward, write_scores, write_trace
 from reference.tiny import tiny_tokenizer
+from switchyard.artifacts.files import write_table
 from switchyard.errors import InputError
-from switchyard.files import write_table
 from switchyard.reporting.inspector import collect, inspected, page, token_texts, write_inspector
 from workflow.check_report import find_browser, open_page
 

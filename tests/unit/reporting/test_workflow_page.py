@@ -11,7 +11,7 @@ import jinja2
 import pytest
 from docutils.core import publish_string
 
-from switchyard import config
+from switchyard.study import config
 
 ROOT = Path(__file__).parents[3]
 STUDIES = [None, *sorted(path.name for path in (ROOT / "studies").glob("*.yaml"))]

@@ -197,6 +197,6 @@ def vars_of(rule: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", [*NAMES, *CONTROLS])
 def test_an_unknown_setting_is_a_type_error(name: str) -> None:
-    """`switchyard.study.build_rule` makes an InputError of it, with the configuration's name."""
+    """`switchyard.study.experiment.build_rule` makes an InputError of it, with the configuration's name."""
     with pytest.raises(TypeError, match="loudness"):
         make(name, loudness=1)

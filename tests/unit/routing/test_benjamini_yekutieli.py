@@ -13,7 +13,7 @@ from scipy.stats import false_discovery_control
 from reference import routing_rules as reference
 from reference.bh import cdf
 from reference.router_logits import levels, normal_null, null_distributions, router_logits
-from switchyard.files import write_table
+from switchyard.artifacts.files import write_table
 from switchyard.routing import BenjaminiHochberg, BenjaminiYekutieli, NullDistribution, nulls_table, p_values
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from reference import routing_rules as reference
 from reference.router_logits import normal_null, null_distributions, router_logits
+from switchyard.artifacts.files import write_table
 from switchyard.errors import InputError
-from switchyard.files import write_table
 from switchyard.routing import (
     BenjaminiHochberg,
     BudgetBenjaminiHochberg,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from reference import routing_rules as reference
 from reference.bh import cdf
 from reference.router_logits import normal_null, null_distributions, router_logits
+from switchyard.artifacts.files import write_table
 from switchyard.errors import InputError
-from switchyard.files import write_table
 from switchyard.routing import HigherCriticism, NullDistribution, nulls_table
 from switchyard.routing.higher_criticism import cdf_at, ranks_searched, segments
 

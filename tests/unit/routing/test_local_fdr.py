@@ -13,8 +13,8 @@ from scipy.stats import gaussian_kde, norm
 
 from reference import routing_rules as reference
 from reference.router_logits import levels, normal_null, null_distributions, router_logits
+from switchyard.artifacts.files import write_table
 from switchyard.errors import InputError
-from switchyard.files import write_table
 from switchyard.routing import LocalFDR, NullDistribution, fit_nulls, nulls_table
 from switchyard.routing.local_fdr import BINS, critical_logit, local_fdr
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from switchyard.files import read_stamp
+from switchyard.artifacts.files import read_stamp
 from switchyard.routing.logit_table import read_logits, write_logits
 
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from switchyard.artifacts.files import read_stamp
 from switchyard.errors import InputError
-from switchyard.files import read_stamp
 from switchyard.text.corpora import (
     FOLDS,
     MOST_DOMAINS,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from switchyard.artifacts.files import read_stamp, write_table
 from switchyard.errors import InputError
-from switchyard.files import read_stamp, write_table
 from switchyard.text.kinds import SCHEMAS, kind_of
 from switchyard.text.sources import Rows, load_rows
 from switchyard.text.tasks import LAYOUTS, prepare

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from reference import statistics as reference
+from switchyard.artifacts.files import read_stamp
 from switchyard.errors import InputError
-from switchyard.files import read_stamp
 from switchyard.statistics.paired import ratio_tests
 from switchyard.warehouse.equal_compute import SCHEMA, draw_error, equal_compute, write_equal_compute
 from switchyard.warehouse.invariants import ImpossibleResult

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reference.synthetic_study import SPEED, Study, read
-from switchyard.files import read_stamp
+from switchyard.artifacts.files import read_stamp
 from switchyard.warehouse.documentation import describe_warehouse
 from switchyard.warehouse.invariants import ImpossibleResult
 from switchyard.warehouse.prints import refuse_differing_prints

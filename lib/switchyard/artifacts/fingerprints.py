@@ -1,0 +1,174 @@
+"""Fingerprints of library code: what a job's result depends on beside its inputs and settings.
+
+Imports the standard library only: the Snakefile asks for a fingerprint per rule at every start.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from switchyard.errors import InputError
+
+PACKAGE = Path(__file__).parents[1].name
+ROOT = Path(__file__).parents[2]
+
+_SQL_NOISE = re.compile(r"('(?:[^']|'')*'|\"[^\"]*\")|(?:--[^\n]*|/\*.*?\*/|\s)+", re.DOTALL)
+
+
+class Source(NamedTuple):
+    """What one module contributes: the digest of its meaning and the library modules it imports."""
+
+    digest: str
+    imports: frozenset[str]
+
+
+def fingerprint(*modules: str, root: Path = ROOT) -> str:
+    """SHA-256 of all library code that `modules` (dotted names) reach through their imports.
+
+    Followed are `import` statements of this package's modules, inside functions too, but not those under
+    `if TYPE_CHECKING`. Modules named by a string (the rule registry) are not followed, and neither are the lazy
+    `__init__` files of packages. Comments, docstrings and layout do not count. A module that reads files lying
+    beside it declares them in a constant, `DATA_FILES = ("metrics.sql",)` (glob patterns allowed); their content
+    counts, SQL without its comments and layout.
+
+    Raises `InputError` for a module or data file that does not exist, and for an import of a package instead of
+    one of its modules, which could not be followed.
+    """
+    return hashlib.sha256(json.dumps(sorted(_reached(modules, root).items())).encode()).hexdigest()
+
+
+def reachable(*modules: str, root: Path = ROOT) -> list[str]:
+    """The modules that `fingerprint(*modules)` covers, sorted."""
+    return sorted(_reached(modules, root))
+
+
+def _reached(modules: tuple[str, ...], root: Path) -> dict[str, str]:
+    """Digest of every module on the way."""
+    digests: dict[str, str] = {}
+    waiting = [_existing(module, "fingerprint", root) for module in modules]
+    while waiting:
+        module = waiting.pop()
+        if module not in digests:
+            source = _source(module, root)
+            digests[module] = source.digest
+            waiting.extend(source.imports)
+    return digests
+
+
+def _source(module: str, root: Path) -> Source:
+    path = _module_path(module, root)
+    status = path.stat()
+    syntax_digest, imports, data_files = _parsed(path, module, root, status.st_mtime_ns, status.st_size)
+    digest = hashlib.sha256(syntax_digest.encode())
+    for pattern in data_files:
+        found = sorted(path.parent.glob(pattern))
+        if not found:
+            raise InputError(
+                f"{path}: DATA_FILES names {pattern!r}, which does not lie beside it; correct the name"
+            )
+        for file in found:
+            digest.update(file.name.encode() + b"\0" + _data_content(file))
+    return Source(digest.hexdigest(), imports)
+
+
+@cache
+def _parsed(
+    path: Path, module: str, root: Path, mtime_ns: int, size_bytes: int
+) -> tuple[str, frozenset[str], tuple[str, ...]]:
+    """Syntax digest, imports and data files of one file; time and size are the key of the cache."""
+    tree = ast.parse(path.read_bytes(), filename=str(path))
+    imports = frozenset(
+        name for statement in _statements(tree) for name in _imported(statement, module, path, root)
+    )
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports, _declared_data(tree)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """All statements below `node` that can run; drops docstrings from the tree on the way."""
+    for field in ("body", "orelse", "finalbody"):
+        block = getattr(node, field, None)
+        if not isinstance(block, list):
+            continue
+        block[:] = [statement for statement in block if not _is_docstring(statement)]
+        if field == "body" and _is_type_checking(node):
+            continue
+        for statement in block:
+            yield statement
+            yield from _statements(statement)
+    for part in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+        yield from _statements(part)
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in (
+        getattr(node.test, "id", None),
+        getattr(node.test, "attr", None),
+    )
+
+
+def _imported(statement: ast.stmt, module: str, path: Path, root: Path) -> Iterator[str]:
+    """Library modules that one statement imports."""
+    place = f"{path}:{statement.lineno}"
+    if isinstance(statement, ast.Import):
+        for alias in statement.names:
+            if alias.name.split(".")[0] == PACKAGE:
+                yield _existing(alias.name, place, root)
+    elif isinstance(statement, ast.ImportFrom):
+        base = statement.module or ""
+        if statement.level:
+            parents = module.split(".")[: -statement.level]
+            base = ".".join([*parents, base] if base else parents)
+        if base.split(".")[0] == PACKAGE:
+            for alias in statement.names:
+                yield _existing(_submodule(base, alias.name, root), place, root)
+
+
+def _submodule(base: str, name: str, root: Path) -> str:
+    """`from base import name`: the module `name` where `base` is a package, otherwise `base`."""
+    return f"{base}.{name}" if root.joinpath(*base.split(".")).is_dir() else base
+
+
+def _existing(module: str, place: str, root: Path) -> str:
+    if _module_path(module, root).is_file():
+        return module
+    if root.joinpath(*module.split(".")).is_dir():
+        raise InputError(
+            f"{place}: {module} is a package; name one of its modules, so that its code can be followed"
+        )
+    raise InputError(
+        f"{place}: no module {module} in {root / PACKAGE}; a name is imported from its own module"
+    )
+
+
+def _module_path(module: str, root: Path) -> Path:
+    return root.joinpath(*module.split(".")).with_suffix(".py")
+
+
+def _declared_data(tree: ast.Module) -> tuple[str, ...]:
+    for statement in tree.body:
+        targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+        if any(getattr(target, "id", None) == "DATA_FILES" for target in targets):
+            return tuple(ast.literal_eval(statement.value))
+    return ()
+
+
+def _data_content(path: Path) -> bytes:
+    """Content that counts: SQL without comments and layout, anything else byte for byte."""
+    if path.suffix != ".sql":
+        return path.read_bytes()
+    return _SQL_NOISE.sub(lambda match: match[1] or " ", path.read_text(encoding="utf-8")).strip().encode()

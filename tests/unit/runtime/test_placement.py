@@ -1,0 +1,201 @@
+"""Cards are shared by what they hold: never more than that, whoever asks, and a dead holder's room is free."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from reference.tiny import tiny_model
+from switchyard.errors import InputError
+from switchyard.models.load import load_model
+from switchyard.runtime import placement as gpus
+from switchyard.runtime.log import logged
+from switchyard.runtime.placement import GB, Card, release, take
+
+LARGE, SMALL = Card("GPU-large", 80 * GB), Card("GPU-small", 24 * GB)
+
+HOLDER = """
+import json, sys
+from switchyard.runtime.placement import Card, take
+print(take(json.loads(sys.argv[1]), [Card(*each) for each in json.loads(sys.argv[2])]), flush=True)
+sys.stdin.read()
+"""
+
+RACER = """
+import os, sys
+from pathlib import Path
+from switchyard.runtime import placement as gpus
+gpus.POLL_S = 0.001
+ledger, own = Path(sys.argv[1]), int(sys.argv[2])
+sizes = [gpus.Card("GPU-a", 10 * gpus.GB), gpus.Card("GPU-b", 7 * gpus.GB)]
+for turn in range(12):
+    gb = 1 + (own + 3 * turn) % 7
+    index = gpus.take(gb, sizes)
+    note = ledger / f"{sizes[index].uuid}.{gb}.{own}"
+    note.touch()
+    held = sum(int(each.name.split(".")[1]) for each in ledger.glob(f"{sizes[index].uuid}.*"))
+    assert held * gpus.GB <= sizes[index].size_bytes, held
+    note.unlink()
+    gpus.release()
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Leases of this test alone, also for the processes that it starts."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(gpus.tempfile, "tempdir", None)
+    yield tmp_path / f"switchyard-cards-{os.getuid()}"
+    release()
+
+
+def start(program: str, *words: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, words)],
+        env={**os.environ, "PYTHONPATH": str(Path(gpus.__file__).parents[2])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+class Holder:
+    """Another process with a lease."""
+
+    def __init__(self, gb: int | None, *seen: Card) -> None:
+        self.process = start(HOLDER, json.dumps(gb), json.dumps(seen))
+        self.index = int(self.process.stdout.readline())
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[Holder]:
+    """Holders that are killed, one after the other, each time that this process waits."""
+    holders: list[Holder] = []
+    monkeypatch.setattr(gpus.time, "sleep", lambda _: holders.pop(0).kill())
+    return holders
+
+
+def test_the_card_with_most_room_is_taken() -> None:
+    assert take(14, [SMALL, LARGE]) == 1
+    release()
+    holder = Holder(60, SMALL, LARGE)
+    assert holder.index == 1
+    assert take(14, [SMALL, LARGE]) == 0  # 24 GB of room against 20
+    release()
+    assert take(10, [SMALL]) == 0
+    holder.kill()
+
+
+def test_cards_are_known_by_uuid_whatever_their_number() -> None:
+    holder = Holder(70, LARGE)
+    assert take(20, [LARGE, SMALL]) == 1
+    release()
+    assert take(9, [SMALL, LARGE]) == 0
+    holder.kill()
+
+
+def test_a_killed_holder_frees_its_room(
+    waits: list[Holder], folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    waits += [Holder(20, SMALL)]
+    with caplog.at_level(logging.INFO):
+        assert take(20, [SMALL]) == 0
+    assert not waits
+    assert caplog.messages == ["waiting for 20 GB on a card"]
+    assert len(list(folder.glob("*.lease"))) == 1  # the dead one's is removed
+
+
+def test_a_whole_card_is_one_that_nobody_holds(waits: list[Holder]) -> None:
+    waits += [Holder(1, SMALL), Holder(None, LARGE)]
+    assert take(None, [SMALL, LARGE]) == 0
+    assert len(waits) == 1
+    waits.pop().kill()
+
+
+def test_a_process_keeps_a_lease_that_is_large_enough(waits: list[Holder], folder: Path) -> None:
+    assert take(20, [SMALL, LARGE]) == take(15, [SMALL, LARGE]) == 1
+    assert len(list(folder.glob("*.lease"))) == 1
+    assert take(None, [SMALL, LARGE]) == 1  # its own lease is not in its way
+    assert take(80, [SMALL, LARGE]) == take(0, [SMALL, LARGE]) == 1
+    assert not waits
+
+
+def test_what_fits_no_card_is_refused_in_one_line() -> None:
+    with pytest.raises(InputError) as caught:
+        take(81, [SMALL, LARGE])
+    assert str(caught.value) == (
+        "model: needs 81 GB, the largest card has 80; lower batch_tokens or choose dtype bfloat16; "
+        "--set-resources RULE:gpu_mem_gb=N says otherwise"
+    )
+
+
+def test_eight_processes_never_hold_more_than_two_cards_have(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    ledger.mkdir()
+    racers = [start(RACER, ledger, own) for own in range(8)]
+    for racer in racers:
+        racer.communicate()
+    assert [racer.returncode for racer in racers] == [0] * 8
+
+
+def test_without_a_card_everything_is_on_the_processor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpus.device(14) == gpus.device(None) == "cpu"
+    assert not folder.exists()
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A machine with two cards; the numbers of those that were made the current one."""
+    current: list[int] = []
+    sizes = [SimpleNamespace(uuid=card.uuid, total_memory=card.size_bytes) for card in (SMALL, LARGE)]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(sizes))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", sizes.__getitem__)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    return current
+
+
+def test_work_goes_to_the_card_that_was_taken(made_up: list[int]) -> None:
+    assert gpus.visible() == [SMALL, LARGE]
+    assert gpus.device(14) == "cuda:1"
+    assert made_up == [1]
+
+
+@pytest.mark.parametrize("gb", [9, 0])
+def test_a_model_is_loaded_on_a_card_with_room_for_it(
+    gb: int,
+    tmp_path: Path,
+    folder: Path,
+    made_up: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = tmp_path / "model"
+    tiny_model().save_pretrained(model)
+    sent: list[str] = []
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, device: sent.append(device) or self)
+    load_model(model, dtype="bfloat16", gpu_mem_gb=gb)
+    assert (sent[-1], made_up) == ("cuda:1", [1])
+    (lease,) = folder.glob("*.lease")
+    assert lease.name.startswith(f"GPU-large.{gb * GB}.")
+
+
+def test_a_full_card_is_one_line_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit), logged(tmp_path / "job.log"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    (line,) = (tmp_path / "job.log").read_text().splitlines()
+    assert line.startswith("switchyard: error: ")
+    assert "batch_tokens" in line and "gpu_mem_gb" in line

@@ -1,0 +1,331 @@
+"""The configuration as data: the schema describes every field, fills in defaults, and refuses the rest."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from switchyard.errors import InputError
+from switchyard.study import config
+
+ROOT = Path(__file__).parents[3]
+STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
+
+
+def refused(default: dict, overlay: dict, schema: dict, root: Path = ROOT) -> str:
+    """The single line that the default study with `overlay` over it is refused with."""
+    with pytest.raises(InputError) as caught:
+        config.resolve(config.merge(default, overlay), schema, root)
+    message = str(caught.value)
+    assert "\n" not in message and message.startswith("config: ")
+    return message
+
+
+def fields(node: Any, place: str = "schema") -> Iterator[tuple[str, dict]]:
+    """Every property of every level of a schema, conditions and alternatives left out."""
+    if isinstance(node, list):
+        for number, child in enumerate(node):
+            yield from fields(child, f"{place}[{number}]")
+    if not isinstance(node, dict):
+        return
+    for name, child in node.get("properties", {}).items():
+        yield f"{place}.{name}", child
+    for key, child in node.items():
+        if key not in ("if", "then"):
+            yield from fields(child, f"{place}.{key}")
+
+
+# --- the schema itself
+
+
+def test_the_schema_is_a_json_schema(schema: dict) -> None:
+    Draft202012Validator.check_schema(schema)
+
+
+def test_every_field_is_described(schema: dict) -> None:
+    found = dict(fields(schema))
+    assert len(found) > 60
+    for place, field in found.items():
+        target = schema["$defs"][field["$ref"].split("/")[-1]] if "$ref" in field else {}
+        assert field.get("description") or target.get("description"), place
+
+
+def test_every_map_refuses_unknown_keys_or_says_why_not(schema: dict) -> None:
+    def maps(node: Any, place: str) -> Iterator[tuple[str, dict]]:
+        if isinstance(node, dict):
+            if node.get("type") == "object":
+                yield place, node
+            for key, child in node.items():
+                yield from maps(child, f"{place}.{key}")
+
+    # `rule` leaves what is unknown to `unevaluatedProperties`; `shape` is transformers' own configuration.
+    open_maps = {
+        place.split(".")[-1] for place, node in maps(schema, "") if "additionalProperties" not in node
+    }
+    assert open_maps == {"rule", "shape"}
+
+
+@pytest.mark.parametrize("study", [None, *STUDIES], ids=lambda path: path.stem if path else "default")
+def test_every_study_of_the_project_is_valid(
+    study: Path | None, default: dict, schema: dict, tmp_path: Path
+) -> None:
+    merged = config.merge(default, config.read(study)) if study else default
+    for dataset in (merged["datasets"] or {}).values():
+        if dataset and dataset["source"] == "file":
+            (tmp_path / merged["data_folder"]).mkdir(exist_ok=True)
+            (tmp_path / merged["data_folder"] / dataset["path"]).touch()
+    resolved = config.resolve(merged, schema, tmp_path)
+    assert study is None or resolved["study"] == study.stem
+    assert resolved["evaluation"]["model"] in resolved["models"]
+
+
+# --- reading
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("study: a\nspeed: {rounds: 3}\nstudy: b\n", ["'study'", "line 3", "line 1"]),
+        ("speed:\n  rounds: 3\n  rounds: 4\n", ["'rounds'", "line 3", "line 2"]),
+        ("rules: {bh: {alpha: 0.3, alpha: 0.4}}\n", ["'alpha'", "line 1"]),
+        ("study: [a\n", ["not YAML"]),
+        ("study: a\n  b: c\n", ["line 2", "not YAML"]),
+        ("? [a, b]\n: c\n", ["not YAML", "unhashable"]),
+        ("study: caf\xe9\n".encode("latin-1"), ["not YAML"]),
+        ("", ["a map", "NoneType"]),
+        ("- a\n", ["a map", "list"]),
+        ("study: !!python/object/apply:os.getcwd []\n", ["not YAML"]),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str | bytes, words: list[str]) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError) as caught:
+        config.read(path)
+    assert "\n" not in str(caught.value)
+    assert all(word in str(caught.value) for word in ["bad.yaml", *words]), caught.value
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.yaml: no such study file"):
+        config.read(tmp_path / "gone.yaml")
+
+
+def test_the_same_key_in_two_maps_is_no_repetition(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("a: &shared {k: 1, l: 2}\nb: {<<: *shared, k: 3}\n")
+    assert config.read(tmp_path / "a.yaml") == {"a": {"k": 1, "l": 2}, "b": {"k": 3, "l": 2}}
+
+
+# --- merging
+
+
+def test_maps_merge_and_lists_replace() -> None:
+    base = {"a": {"x": [1, 2], "y": {"z": 1}}, "b": 1}
+    assert config.merge(base, {"a": {"x": [3], "y": {"w": 2}}}) == {
+        "a": {"x": [3], "y": {"z": 1, "w": 2}},
+        "b": 1,
+    }
+    assert config.merge(base, {}) == base
+    assert config.merge(base, {"a": None})["a"] is None
+    assert base == {"a": {"x": [1, 2], "y": {"z": 1}}, "b": 1}
+
+
+def test_null_drops_a_named_entry_and_only_there(default: dict, schema: dict) -> None:
+    resolved = config.resolve(config.merge(default, {"datasets": {"cloze": None}}), schema, ROOT)
+    assert list(resolved["datasets"]) == ["heldout", "choice"]
+    assert resolved["evaluation"]["spelled_out_samples"] is None
+    assert "calibration.tokens" in refused(default, {"calibration": {"tokens": None}}, schema)
+    everything = dict.fromkeys(default["rules"])
+    assert "rules" in refused(default, {"rules": everything}, schema)
+
+
+def test_resolving_changes_nothing_that_it_was_given(default: dict, schema: dict) -> None:
+    before = copy.deepcopy((default, schema))
+    config.resolve(default, schema, ROOT)
+    assert (default, schema) == before
+
+
+# --- defaults
+
+
+def test_defaults_are_filled_in_at_every_level(default: dict, schema: dict) -> None:
+    del default["speed"]
+    default["evaluation"] = {"model": "pocket-olmoe"}
+    resolved = config.resolve(default, schema, ROOT)
+    assert resolved["speed"] == {"rounds": 5, "prefill_tokens": 1024, "decode_tokens": 24, "threads": 1}
+    assert resolved["evaluation"]["batch_tokens"] == 4096
+    assert resolved["data_folder"] == "data"
+    assert resolved["models"]["pocket-olmoe"]["dtype"] == "float32"  # pattern, then reference
+    assert resolved["models"]["pocket-olmoe"]["training"]["learning_rate"] == 0.004
+    assert resolved["datasets"]["heldout"]["split"] == "test"
+    assert resolved["calibration"]["validation"]["samples"] == 200  # beside a description
+
+
+def test_defaults_come_through_conditions(default: dict, schema: dict) -> None:
+    rules = config.resolve(default, schema, ROOT)["rules"]
+    assert rules["baselines"] == {
+        "rule": "topk",
+        "k": [8, 16, 32, 64],
+        "weighting": "model",
+        "enabled": True,
+    }
+    assert rules["bh"]["min_k"] == 1 and rules["bh"]["null_distribution"] == "pooled"
+
+
+def test_calibration_on_an_evaluated_text_is_refused(default: dict, schema: dict) -> None:
+    overlay = {"calibration": {"calibration": {"split": "test"}}}
+    with pytest.raises(InputError, match="give calibration another split"):
+        config.resolve(config.merge(default, overlay), schema, ROOT)
+
+
+@pytest.mark.parametrize(("kind", "layout"), [("choice", "arc"), ("choice", "plain"), ("cloze", "plain")])
+def test_every_layout_of_the_library_can_be_asked_for(
+    kind: str, layout: str, default: dict, schema: dict, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.jsonl").touch()
+    entry = {"kind": kind, "source": "file", "path": "rows.jsonl", "layout": layout}
+    overlay = {"datasets": {"mine": entry}, "data_folder": str(tmp_path)}
+    assert "mine" in config.resolve(config.merge(default, overlay), schema, ROOT)["datasets"]
+
+
+def test_a_given_value_is_never_overwritten(default: dict, schema: dict) -> None:
+    overlay = {"rules": {"bh": {"min_k": 0, "weighting": "sum_to_one"}}, "evaluation": {"keep_logits": False}}
+    resolved = config.resolve(config.merge(default, overlay), schema, ROOT)
+    assert resolved["rules"]["bh"]["min_k"] == 0 and resolved["rules"]["bh"]["weighting"] == "sum_to_one"
+    assert resolved["evaluation"]["keep_logits"] is False
+
+
+def test_resolving_twice_is_resolving_once(default: dict, schema: dict) -> None:
+    once = config.resolve(default, schema, ROOT)
+    assert config.resolve(once, schema, ROOT) == once
+
+
+# --- what is refused
+
+HUB = {"source": "hub", "repository": "owner/name"}
+FILE = {"source": "file", "path": "rows.jsonl"}
+
+MISSPELT = {
+    "top level": ({"studdy": "x"}, "did you mean 'study'"),
+    "corpus": ({"corpus": {"package": ["numpy"]}}, "did you mean 'packages'"),
+    "models.pocket-olmoe": ({"models": {"pocket-olmoe": {"retrian": True}}}, "did you mean 'retrain'"),
+    "models.pocket-olmoe.training": (
+        {"models": {"pocket-olmoe": {"training": {"step": 3}}}},
+        "did you mean 'steps'",
+    ),
+    "datasets.heldout": ({"datasets": {"heldout": {"sampels": 3}}}, "did you mean 'samples'"),
+    "corpora.documentation": ({"corpora": {"documentation": {"sauce": "file"}}}, "did you mean 'source'"),
+    "observation": ({"observation": {"shard": 3}}, "did you mean 'shards'"),
+    "calibration": ({"calibration": {"token": 200}}, "did you mean 'tokens'"),
+    "calibration.validation": ({"calibration": {"validation": {"splitt": "x"}}}, "did you mean 'split'"),
+    "rules.bh": ({"rules": {"bh": {"alpa": 0.3}}}, "did you mean 'alpha'"),
+    "rules.baselines": ({"rules": {"baselines": {"max_k": 3}}}, "known are rule, enabled, weighting, k"),
+    "evaluation": ({"evaluation": {"bach_tokens": 3}}, "did you mean 'batch_tokens'"),
+    "speed": ({"speed": {"round": 3}}, "did you mean 'rounds'"),
+}
+
+
+@pytest.mark.parametrize("section", MISSPELT)
+def test_a_misspelt_key_is_refused_in_every_section(section: str, default: dict, schema: dict) -> None:
+    overlay, hint = MISSPELT[section]
+    message = refused(default, overlay, schema)
+    assert message.startswith(f"config: {section}: unknown key") and hint in message
+
+
+def test_every_section_has_its_misspelt_key(schema: dict) -> None:
+    assert {place.split(".")[0] for place in MISSPELT} == {"top level", *schema["required"]} - {"study"}
+
+
+REFUSED = {
+    "alpha of 30": ({"rules": {"bh": {"alpha": 30}}}, ["rules.bh.alpha", "30", "0.99"]),
+    "alpha of 30 in a list": ({"rules": {"bh": {"alpha": [0.3, 30]}}}, ["rules.bh.alpha.1", "30"]),
+    "alpha between hundredths": (
+        {"rules": {"bh": {"alpha": 0.305}}},
+        ["rules.bh", "0.305", "multiple of 0.01"],
+    ),
+    "alpha of 0": ({"rules": {"bh": {"alpha": 0}}}, ["rules.bh.alpha", "0.01"]),
+    "alpha of 1": ({"rules": {"bh": {"alpha": 1}}}, ["rules.bh.alpha", "0.99"]),
+    "alpha as a string": ({"rules": {"bh": {"alpha": "0.3"}}}, ["rules.bh.alpha", "write 0.3"]),
+    "the same alpha twice": ({"rules": {"bh": {"alpha": [0.3, 0.3]}}}, ["rules.bh.alpha", "non-unique"]),
+    "a corpus that is none": (
+        {"observation": {"corpus": "c4"}},
+        ["observation.corpus", "'c4'", "documentation"],
+    ),
+    "a model that is none": ({"observation": {"models": ["olmoe"]}}, ["observation.models", "'olmoe'"]),
+    "a corpus without its file": (
+        {"corpora": {"mine": {"source": "file", "paths": ["no.jsonl"]}}},
+        ["corpora.mine.paths", "no.jsonl"],
+    ),
+    "a hub corpus without a commit": (
+        {"corpora": {"c4": {"source": "hub", "repository": "allenai/c4", "revision": "main"}}},
+        ["corpora.c4.revision", "40 hexadecimal digits"],
+    ),
+    "WikiText with domains": (
+        {"corpora": {"documentation": {"layout": "wikitext", "domain": "topic"}}},
+        ["corpora.documentation.domain", "topic"],
+    ),
+    "a corpus of files without paths": ({"corpora": {"mine": {"source": "file"}}}, ["corpora.mine", "paths"]),
+    "no k": ({"rules": {"baselines": {"k": []}}}, ["rules.baselines.k", "non-empty"]),
+    "k of 0": ({"rules": {"baselines": {"k": 0}}}, ["rules.baselines.k", "minimum of 1"]),
+    "k of true": ({"rules": {"baselines": {"k": True}}}, ["rules.baselines.k", "integer"]),
+    "min_k above max_k": ({"rules": {"bh": {"min_k": 9}}}, ["rules.bh", "min_k 9", "max_k 8"]),
+    "a rule that is none": ({"rules": {"bh": {"rule": "bg"}}}, ["rules.bh.rule", "topk", "bh"]),
+    "a null that is none": ({"rules": {"bh": {"null_distribution": "x"}}}, ["null_distribution", "pooled"]),
+    "a weighting that is none": ({"rules": {"bh": {"weighting": "x"}}}, ["rules.bh.weighting", "sum_to_one"]),
+    "two sets of one name": (
+        {"rules": {"again": {"rule": "topk", "k": 16}}},
+        ["two sets", "'16experts_topk_baseline'"],
+    ),
+    "a float that YAML reads as a string": (
+        {"models": {"pocket-olmoe": {"training": {"learning_rate": "3e-4"}}}},
+        ["models.pocket-olmoe.training.learning_rate", "'3e-4'", "write 0.0003"],
+    ),
+    "a study with a space": ({"study": "a b"}, ["study", "lower-case"]),
+    "a study in another folder": ({"study": "../x"}, ["study", "lower-case"]),
+    "a model with a slash": ({"models": {"a/b": HUB}}, ["models", "'a/b'"]),
+    "a dataset with an underscore": ({"datasets": {"a_b": {}}}, ["datasets", "'a_b'"]),
+    "a set with a capital": ({"rules": {"Top": {}}}, ["rules", "'Top'"]),
+    "a reserved dataset": (
+        {"datasets": {"validation": {"kind": "cloze", "source": "pocket"}}},
+        ["datasets.validation", "calibration"],
+    ),
+    "an unknown model": ({"evaluation": {"model": "x"}}, ["evaluation.model", "'x'", "pocket-olmoe"]),
+    "a hub model without revision": ({"models": {"x": HUB}}, ["models.x", "'revision' is missing"]),
+    "a branch as revision": ({"models": {"x": {**HUB, "revision": "main"}}}, ["models.x.revision", "40"]),
+    "a folder that is none": (
+        {"models": {"x": {"source": "folder", "path": "nowhere"}}},
+        ["models.x.path", "config.json"],
+    ),
+    "a file without layout": ({"datasets": {"x": {"kind": "cloze", **FILE}}}, ["datasets.x", "'layout'"]),
+    "a layout of another kind": (
+        {"datasets": {"x": {"kind": "choice", **FILE, "layout": "lambada"}}},
+        ["datasets.x.kind", "'choice'", "'cloze'"],
+    ),
+    "a file that is not there": (
+        {"datasets": {"x": {"kind": "cloze", **FILE, "layout": "lambada"}}},
+        ["datasets.x.path", "data/rows.jsonl", "data_folder"],
+    ),
+    "a package that is not installed": (
+        {"corpus": {"packages": ["no-such-package"]}},
+        ["corpus.packages", "install"],
+    ),
+    "a section that is no map": ({"speed": 3}, ["speed", "object"]),
+    "a section of nothing": ({"evaluation": None}, ["evaluation", "object"]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_nonsense_is_refused_in_one_line(name: str, default: dict, schema: dict) -> None:
+    overlay, words = REFUSED[name]
+    message = refused(default, overlay, schema)
+    assert all(word in message for word in words), message
+
+
+def test_packages_matter_only_where_the_corpus_is_used(default: dict, schema: dict) -> None:
+    olmoe = config.merge(default, config.read(ROOT / "studies" / "olmoe.yaml"))
+    config.resolve(config.merge(olmoe, {"corpus": {"packages": ["no-such-package"]}}), schema, ROOT)

@@ -1,0 +1,98 @@
+"""What the named sets of a study span."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from switchyard.errors import InputError
+from switchyard.study import config
+from switchyard.study.configurations import configurations, inspected
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_default_study_has_the_sixty_and_their_controls(default: dict, schema: dict) -> None:
+    found = configurations(config.resolve(default, schema, ROOT))
+    sizes, levels = (8, 16, 32, 64), ("030", "040", "050", "060")
+    baselines = [f"{k}experts_topk_baseline" for k in sizes]
+    adaptive = [f"{k}experts_bh_a{level}" for k in sizes for level in levels]
+    static = [f"{k}experts_topk_baseline" for k in range(1, 8)]
+    budget = [f"8experts_bh_budget_k{k}{null}" for k in (4, 5, 6, 7) for null in ("", "_unselected")]
+    names = [one.name for one in found]
+    assert names[:27] == baselines + adaptive + static
+    assert sorted(names[27:35]) == sorted(budget)
+    assert [name for name in names if name.startswith("mixed")] == [
+        f"mixed_topk_as_{name}" for name in adaptive + names[27:35]
+    ]
+    assert found[0].job == {
+        "config": "8experts_topk_baseline",
+        "rule": "topk",
+        "home": "switchyard.routing.topk:TopK",
+        "k": 8,
+        "weighting": "model",
+    }
+    assert found[19].label == "BH α 0.60, max 64" and found[19].set_name == "bh"
+    assert found[19].settings == {
+        "max_k": 64,
+        "alpha": 0.6,
+        "min_k": 1,
+        "null_distribution": "pooled",
+        "weighting": "model",
+    }
+
+
+def test_one_alpha_more_is_four_configurations_more_and_their_partners(default: dict, schema: dict) -> None:
+    before = configurations(config.resolve(default, schema, ROOT))
+    default["rules"]["bh"]["alpha"].append(0.29)
+    after = configurations(config.resolve(default, schema, ROOT))
+    new = [f"{k}experts_bh_a029" for k in (8, 16, 32, 64)]
+    assert [one.name for one in after if one not in before] == new + [f"mixed_topk_as_{n}" for n in new]
+    assert [one for one in after if one in before] == before
+
+
+def test_scalars_and_lists_of_one_are_the_same(default: dict, schema: dict) -> None:
+    default["rules"] = {"one": {"rule": "bh", "max_k": 4, "alpha": 0.3, "min_k": 1}}
+    scalar = configurations(config.resolve(default, schema, ROOT))
+    default["rules"]["one"] |= {"max_k": [4], "alpha": [0.3]}
+    assert configurations(config.resolve(default, schema, ROOT)) == scalar and len(scalar) == 1
+
+
+def test_a_matched_configuration_has_its_partners_weighting(default: dict, schema: dict) -> None:
+    default["rules"] = {
+        "one": {"rule": "bh", "max_k": 4, "alpha": 0.3, "weighting": ["model", "sum_to_one"]},
+        "mixed": {"rule": "mixed_topk", "match": ["one", "off"]},
+        "off": {"rule": "top_p", "p": 0.3, "max_k": 4, "enabled": False},
+    }
+    matched = configurations(config.resolve(default, schema, ROOT))[2:]
+    assert [one.name for one in matched] == [
+        "mixed_topk_as_4experts_bh_a030",
+        "mixed_topk_as_4experts_bh_a030_sum_to_one",
+    ]
+    assert [one.settings for one in matched] == [
+        {"matched": "4experts_bh_a030", "weighting": "model"},
+        {"matched": "4experts_bh_a030_sum_to_one", "weighting": "sum_to_one"},
+    ]
+    assert matched[1].label == "mixed top-k as BH α 0.30, max 4, sum_to_one"
+    assert matched[1].told["matched"] == "4experts_bh_a030_sum_to_one"
+
+
+@pytest.mark.parametrize("named", ["nothing", "mixed"])
+def test_a_set_cannot_be_matched_with_one_that_has_no_settings(
+    default: dict, schema: dict, named: str
+) -> None:
+    default["rules"]["mixed"] = {"rule": "mixed_topk", "match": [named]}
+    with pytest.raises(InputError, match=rf"rules.mixed.match: '{named}' is no set .* baselines, bh"):
+        config.resolve(default, schema, ROOT)
+
+
+def test_the_inspector_shows_the_first_of_each_set_or_what_is_asked_for(default: dict, schema: dict) -> None:
+    shown = inspected(config.resolve(default, schema, ROOT))
+    assert shown[:3] == ["8experts_topk_baseline", "8experts_bh_a030", "1experts_topk_baseline"]
+    assert len(shown) == 6
+    default["inspector"]["configurations"] = ["64experts_bh_a060"]
+    assert inspected(config.resolve(default, schema, ROOT)) == ["64experts_bh_a060"]
+    default["inspector"]["configurations"] = ["64experts_bh_a061"]
+    with pytest.raises(InputError, match="inspector.configurations: '64experts_bh_a061' is no configuration"):
+        config.resolve(default, schema, ROOT)
