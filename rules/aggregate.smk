@@ -60,7 +60,7 @@ rule build_warehouse:
         told=[
             {"kind": TEXTS[dataset]["kind"], **one.told} for one in CONFIGS.values() for dataset in DATASETS
         ],
-        code=fingerprint("switchyard.warehouse.build", "switchyard.warehouse.documentation"),
+        code=code_of("build_warehouse"),
     script:
         "../workflow_scripts/build_warehouse.py"
 
@@ -78,7 +78,7 @@ rule write_summaries:
     conda:
         "../envs/tables.yaml"
     params:
-        code=fingerprint("switchyard.warehouse.summaries"),
+        code=code_of("write_summaries"),
     script:
         "../workflow_scripts/write_summaries.py"
 
@@ -97,7 +97,7 @@ rule write_tables:
     conda:
         "../envs/tables.yaml"
     params:
-        code=fingerprint("switchyard.warehouse.tables"),
+        code=code_of("write_tables"),
     script:
         "../workflow_scripts/write_tables.py"
 
@@ -115,6 +115,6 @@ rule compare_at_equal_compute:
     conda:
         "../envs/tables.yaml"
     params:
-        code=fingerprint("switchyard.warehouse.equal_compute"),
+        code=code_of("compare_at_equal_compute"),
     script:
         "../workflow_scripts/compare_at_equal_compute.py"

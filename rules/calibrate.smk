@@ -37,7 +37,7 @@ rule collect_router_logits:
         max_length=config["calibration"]["max_length"],
         batch_tokens=config["evaluation"]["batch_tokens"],
         threads=config["evaluation"]["threads"],
-        code=fingerprint("switchyard.evaluation.router_logits", "switchyard.models.load"),
+        code=code_of("collect_router_logits"),
     script:
         "../workflow_scripts/collect_router_logits.py"
 
@@ -56,7 +56,7 @@ rule fit_nulls:
     conda:
         "../envs/tables.yaml"
     params:
-        code=fingerprint("switchyard.routing.fitting", "switchyard.routing.logit_table"),
+        code=code_of("fit_nulls"),
     script:
         "../workflow_scripts/fit_nulls.py"
 
@@ -77,7 +77,7 @@ rule check_nulls:
     conda:
         "../envs/model.yaml"
     params:
-        code=fingerprint("switchyard.routing.null_check", "switchyard.routing.logit_table"),
+        code=code_of("check_nulls"),
     script:
         "../workflow_scripts/check_nulls.py"
 
@@ -97,6 +97,6 @@ rule solve_budget:
         "../envs/tables.yaml"
     params:
         setting=lambda w: CONFIGS[w.config].job,
-        code=fingerprint("switchyard.routing.budgets", "switchyard.routing.logit_table"),
+        code=code_of("solve_budget"),
     script:
         "../workflow_scripts/solve_budget.py"

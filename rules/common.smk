@@ -93,9 +93,10 @@ def files_of_rules(names):
     return sorted({path for file in files for path in ([file] if isinstance(file, str) else file)})
 
 
-def rule_modules(*names):
-    """Library modules of the rules behind configurations: what their fingerprints cover beside the shared code."""
-    return sorted({rule_module(CONFIGS[name].rule) for name in names})
+def code_of(script, *configs):
+    """Fingerprint of the library code behind a rule's script, and behind the routing rules of some configurations."""
+    routing = sorted({rule_module(CONFIGS[name].rule) for name in configs})
+    return fingerprint(ROOT / "workflow_scripts" / f"{script}.py", *routing)
 
 
 def dataset_source(wildcards):

@@ -57,7 +57,7 @@ rule evaluate_experiment:
             **{key: config["evaluation"][key] for key in ("batch_tokens", "threads", *RUN_SETTINGS)},
             **CONFIGS[w.config].run,
         },
-        code=lambda w: fingerprint("switchyard.evaluation.job", *rule_modules(w.config)),
+        code=lambda w: code_of("evaluate_experiment", w.config),
     script:
         "../workflow_scripts/evaluate_experiment.py"
 
@@ -85,12 +85,7 @@ rule measure_speed:
         settings={name: one.job for name, one in CONFIGS.items()},
         reads={name: rule_files(name, DATASETS) for name in CONFIGS},
         speed=config["speed"],
-        code=fingerprint(
-            "switchyard.study.experiment",
-            "switchyard.evaluation.speed",
-            "switchyard.models.load",
-            *rule_modules(*CONFIGS),
-        ),
+        code=code_of("measure_speed", *CONFIGS),
     script:
         "../workflow_scripts/measure_speed.py"
 
@@ -117,6 +112,6 @@ rule assess_model:
         samples=config["evaluation"]["assessment_samples"],
         batch_tokens=config["evaluation"]["batch_tokens"],
         threads=config["evaluation"]["threads"],
-        code=fingerprint("switchyard.evaluation.assessment", "switchyard.models.load"),
+        code=code_of("assess_model"),
     script:
         "../workflow_scripts/assess_model.py"

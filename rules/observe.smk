@@ -50,9 +50,7 @@ rule cut_windows:
         "../envs/text.yaml"
     params:
         **{key: OBSERVATION[key] for key in ("tokens", "max_length", "batch_tokens")},
-        code=fingerprint(
-            "switchyard.observation.windows", "switchyard.text.corpora", "switchyard.models.load"
-        ),
+        code=code_of("cut_windows"),
     script:
         "../workflow_scripts/cut_windows.py"
 
@@ -77,9 +75,7 @@ rule observe_shard:
         **{key: OBSERVATION[key] for key in ("shards", "layers", "threads", "segments")},
         **{key: OBSERVATION[key] for key in ("context_window", "buckets", "checkpoint_tokens")},
         dtype=lambda w: config["models"][w.model]["dtype"],
-        code=fingerprint(
-            "switchyard.observation.run", "switchyard.observation.counted", "switchyard.models.load"
-        ),
+        code=code_of("observe_shard"),
     script:
         "../workflow_scripts/observe_shard.py"
 
@@ -112,12 +108,7 @@ rule merge_shards:
     params:
         segments=OBSERVATION["segments"],
         corpus=OBSERVATION["corpus"],
-        code=fingerprint(
-            "switchyard.observation.counted",
-            "switchyard.observation.summary",
-            "switchyard.observation.windows",
-            "switchyard.models.load",
-        ),
+        code=code_of("merge_shards"),
     script:
         "../workflow_scripts/merge_shards.py"
 
@@ -145,7 +136,7 @@ rule validate_hypothesis:
     params:
         frequency_threshold=OBSERVATION["frequency_threshold"],
         entropy_threshold=OBSERVATION["entropy_threshold"],
-        code=fingerprint("switchyard.observation.hypothesis", "switchyard.observation.validation_report"),
+        code=code_of("validate_hypothesis"),
     script:
         "../workflow_scripts/validate_hypothesis.py"
 
@@ -169,11 +160,7 @@ rule measure_ceilings:
     resources:
         mem_mb=lambda w, attempt: attempt * int(1500 + 1000 * counted(4)(structure_of(w))),
     params:
-        code=fingerprint(
-            "switchyard.observation.ceiling",
-            "switchyard.observation.context",
-            "switchyard.observation.specialisation",
-        ),
+        code=code_of("measure_ceilings"),
     script:
         "../workflow_scripts/measure_ceilings.py"
 
@@ -200,10 +187,6 @@ rule measure_saturation:
     params:
         dtype=lambda w: config["models"][w.model]["dtype"],
         threads=OBSERVATION["threads"],
-        code=fingerprint(
-            "switchyard.observation.saturation",
-            "switchyard.observation.routed_text",
-            "switchyard.models.load",
-        ),
+        code=code_of("measure_saturation"),
     script:
         "../workflow_scripts/measure_saturation.py"

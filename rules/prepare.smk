@@ -38,7 +38,7 @@ rule harvest_corpus:
     params:
         packages=config["corpus"]["packages"],
         versions=lambda _: versions(config["corpus"]["packages"]),
-        code=fingerprint("switchyard.text.corpus", "switchyard.text.manifest"),
+        code=code_of("harvest_corpus"),
     script:
         "../workflow_scripts/harvest_corpus.py"
 
@@ -57,7 +57,7 @@ rule prepare_dataset:
         "../envs/text.yaml"
     params:
         entry=lambda w: TEXTS[w.dataset],
-        code=fingerprint("switchyard.text.sources", "switchyard.text.tasks", "switchyard.text.pocket"),
+        code=code_of("prepare_dataset"),
     script:
         "../workflow_scripts/prepare_dataset.py"
 
@@ -76,7 +76,7 @@ rule prepare_corpus:
         "../envs/text.yaml"
     params:
         entry=lambda w: {key: value for key, value in config["corpora"][w.corpus].items() if key != "paths"},
-        code=fingerprint("switchyard.text.corpora"),
+        code=code_of("prepare_corpus"),
     script:
         "../workflow_scripts/prepare_corpus.py"
 
@@ -104,7 +104,7 @@ rule train_pocket_model:
         recipe=lambda w: config["models"][w.model]["training"],
         vocabulary_size=config["corpus"]["vocabulary_size"],
         checkpoints=f"{STUDY}/prepare/training/{{model}}",
-        code=fingerprint("switchyard.models.pocket", "switchyard.text.tokenizer"),
+        code=code_of("train_pocket_model"),
     script:
         "../workflow_scripts/train_pocket_model.py"
 
@@ -128,6 +128,6 @@ rule fetch_model:
             key: config["models"][w.model].get(key)
             for key in ("source", "path", "repository", "revision", "structure")
         },
-        code=fingerprint("switchyard.models.load", "switchyard.models.blocks"),
+        code=code_of("fetch_model"),
     script:
         "../workflow_scripts/fetch_model.py"

@@ -35,7 +35,7 @@ rule draw_figures:
     conda:
         "../envs/report.yaml"
     params:
-        code=fingerprint("switchyard.charts.whole", "switchyard.charts.panels", "switchyard.charts.save"),
+        code=code_of("draw_figures"),
     script:
         "../workflow_scripts/draw_figures.py"
 
@@ -55,7 +55,7 @@ rule draw_nulls:
     conda:
         "../envs/report.yaml"
     params:
-        code=fingerprint("switchyard.charts.nulls", "switchyard.charts.save"),
+        code=code_of("draw_nulls"),
     script:
         "../workflow_scripts/draw_nulls.py"
 
@@ -88,7 +88,7 @@ rule write_pages:
     conda:
         "../envs/report.yaml"
     params:
-        code=fingerprint("switchyard.reporting.pages", "switchyard.reporting.paper"),
+        code=code_of("write_pages"),
     script:
         "../workflow_scripts/write_pages.py"
 
@@ -116,7 +116,7 @@ rule write_routing_pages:
     conda:
         "../envs/report.yaml"
     params:
-        code=fingerprint("switchyard.reporting.routing"),
+        code=code_of("write_routing_pages"),
     script:
         "../workflow_scripts/write_routing_pages.py"
 
@@ -141,7 +141,7 @@ rule draw_routing:
     conda:
         "../envs/report.yaml"
     params:
-        code=fingerprint("switchyard.charts.observed", "switchyard.charts.save"),
+        code=code_of("draw_routing"),
     script:
         "../workflow_scripts/draw_routing.py"
 
@@ -167,12 +167,7 @@ rule write_inspector:
         labels={name: CONFIGS[name].label for name in INSPECTED},
         samples=config["inspector"]["samples"],
         max_tokens=config["inspector"]["max_tokens"],
-        code=fingerprint(
-            "switchyard.reporting.inspector",
-            "switchyard.study.experiment",
-            "switchyard.models.load",
-            *rule_modules(*INSPECTED),
-        ),
+        code=code_of("write_inspector", *INSPECTED),
     script:
         "../workflow_scripts/write_inspector.py"
 
@@ -202,9 +197,7 @@ rule write_report:
     params:
         study=config["study"],
         model=MODEL,
-        code=fingerprint(
-            "switchyard.reporting.markdown", "switchyard.reporting.pages", "switchyard.warehouse.prints"
-        ),
+        code=code_of("write_report"),
     script:
         "../workflow_scripts/write_report.py"
 

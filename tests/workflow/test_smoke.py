@@ -229,6 +229,15 @@ def test_a_comment_in_the_library_changes_nothing(smoke):
             assert jobs(smoke) == {}, module
 
 
+def test_another_wording_of_a_message_changes_nothing(smoke):
+    library = smoke / "lib" / "switchyard"
+    with (
+        edited(library / "routing" / "adaptive.py", "max_k is {self.max_k} but", "the cap is {self.max_k} and"),
+        edited(library / "runtime" / "progress.py", " gone, ", " passed, "),
+    ):
+        assert jobs(smoke) == {}
+
+
 def test_a_changed_line_of_the_bh_rule_leaves_top_k_alone(smoke):
     with edited(
         smoke / "lib" / "switchyard" / "routing" / "bh.py", "\n\n@dataclass", "\nREMARK = 1\n\n@dataclass"

@@ -22,6 +22,20 @@ ROOT = Path(__file__).parents[2]
 _SQL_NOISE = re.compile(r"('(?:[^']|'')*'|\"[^\"]*\")|(?:--[^\n]*|/\*.*?\*/|\s)+", re.DOTALL)
 
 
+NAMED_BY_STRING = {"evaluate_experiment": ("switchyard.evaluation.job",)}
+"""By script: modules that no import leads to, because a worker is asked for their function by name.
+
+The module of a job's own routing rule is the other one; the registry names it, and the caller of `fingerprint` adds it.
+"""
+
+EXCLUDED = frozenset(
+    f"{PACKAGE}.runtime.{name}" for name in ("log", "progress", "workers", "warm", "residents")
+)
+"""Modules that decide what is printed and which process works, and no result. They are not followed either."""
+
+_LOG_CALLS = frozenset({"debug", "info", "warning", "error", "exception", "critical", "log"})
+
+
 class Source(NamedTuple):
     """What one module contributes: the digest of its meaning and the library modules it imports."""
 
@@ -29,37 +43,44 @@ class Source(NamedTuple):
     imports: frozenset[str]
 
 
-def fingerprint(*modules: str, root: Path = ROOT) -> str:
-    """SHA-256 of all library code that `modules` (dotted names) reach through their imports.
+def fingerprint(script: str | Path, *modules: str, root: Path = ROOT) -> str:
+    """SHA-256 of all library code that a script and `modules` (dotted names) reach through their imports.
 
     Followed are `import` statements of this package's modules, inside functions too, but not those under
-    `if TYPE_CHECKING`. Modules named by a string (the rule registry) are not followed, and neither are the lazy
-    `__init__` files of packages. Comments, docstrings and layout do not count. A module that reads files lying
+    `if TYPE_CHECKING`. Neither the lazy `__init__` files of packages nor EXCLUDED modules are followed. Comments,
+    docstrings, layout and the arguments of `raise` and of logging calls do not count. A module that reads files lying
     beside it declares them in a constant, `DATA_FILES = ("metrics.sql",)` (glob patterns allowed); their content
-    counts, SQL without its comments and layout.
+    counts, SQL without its comments and layout. The script's own code does not count: Snakemake sees it.
 
     Raises `InputError` for a module or data file that does not exist, and for an import of a package instead of
     one of its modules, which could not be followed.
     """
-    return hashlib.sha256(json.dumps(sorted(_reached(modules, root).items())).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(sorted(_reached(script, modules, root).items())).encode()).hexdigest()
 
 
-def reachable(*modules: str, root: Path = ROOT) -> list[str]:
-    """The modules that `fingerprint(*modules)` covers, sorted."""
-    return sorted(_reached(modules, root))
+def reachable(script: str | Path, *modules: str, root: Path = ROOT) -> list[str]:
+    """The modules that `fingerprint(script, *modules)` covers, sorted."""
+    return sorted(_reached(script, modules, root))
 
 
-def _reached(modules: tuple[str, ...], root: Path) -> dict[str, str]:
+def _reached(script: str | Path, modules: tuple[str, ...], root: Path) -> dict[str, str]:
     """Digest of every module on the way."""
+    script = Path(script)
+    named = (*modules, *NAMED_BY_STRING.get(script.stem, ()))
     digests: dict[str, str] = {}
-    waiting = [_existing(module, "fingerprint", root) for module in modules]
+    waiting = [*_imports_of(script, root), *(_existing(module, str(script), root) for module in named)]
     while waiting:
         module = waiting.pop()
-        if module not in digests:
+        if module not in digests and module not in EXCLUDED:
             source = _source(module, root)
             digests[module] = source.digest
             waiting.extend(source.imports)
     return digests
+
+
+def _imports_of(script: Path, root: Path) -> frozenset[str]:
+    status = script.stat()
+    return _parsed(script, script.stem, root, status.st_mtime_ns, status.st_size)[1]
 
 
 def _source(module: str, root: Path) -> Source:
@@ -87,7 +108,31 @@ def _parsed(
     imports = frozenset(
         name for statement in _statements(tree) for name in _imported(statement, module, path, root)
     )
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports, _declared_data(tree)
+    data_files = _declared_data(tree)
+    meaning = ast.dump(_WithoutWording().visit(tree))
+    return hashlib.sha256(meaning.encode()).hexdigest(), imports, data_files
+
+
+class _WithoutWording(ast.NodeTransformer):
+    """Drops what is only said: the arguments of raised exceptions and of logging calls."""
+
+    def visit_Raise(self, node: ast.Raise) -> ast.Raise:
+        if isinstance(node.exc, ast.Call):
+            node.exc.args, node.exc.keywords = [], []
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr:
+        call = node.value
+        if isinstance(call, ast.Call) and _is_logging(call.func):
+            call.args, call.keywords = [], []
+        return self.generic_visit(node)
+
+
+def _is_logging(function: ast.expr) -> bool:
+    """Whether this is a method such as `log.info` of a logger."""
+    owner = getattr(function, "value", None)
+    name = getattr(owner, "id", getattr(owner, "attr", ""))
+    return getattr(function, "attr", "") in _LOG_CALLS and name in ("log", "logger", "logging")
 
 
 def _statements(node: ast.AST) -> Iterator[ast.stmt]:

@@ -10,6 +10,7 @@ import pytest
 from switchyard.artifacts import fingerprints
 from switchyard.errors import InputError
 
+ROOT = Path(__file__).parents[3]
 LIBRARY = Path(fingerprints.__file__).parents[1]
 
 MODULES = {
@@ -24,6 +25,21 @@ MODULES = {
     "typed": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from switchyard.rules.first import rule\n",
     "queries": 'DATA_FILES = ("sql/*.sql",)\n\ndef query():\n    return ""\n',
 }
+
+
+def job(modules: tuple[str, ...], root: Path) -> Path:
+    """A rule's script that imports `modules`."""
+    script = root / f"{'_'.join(modules).replace('.', '_')[:200]}.py"
+    script.write_text("".join(f"import {module}\n" for module in modules))
+    return script
+
+
+def fingerprint(*modules: str, root: Path) -> str:
+    return fingerprints.fingerprint(job(modules, root), root=root)
+
+
+def reachable(*modules: str, root: Path) -> list[str]:
+    return fingerprints.reachable(job(modules, root), root=root)
 
 
 @pytest.fixture
@@ -43,7 +59,7 @@ def write(root: Path, name: str, code: str) -> None:
 
 def test_reaches_what_is_imported_and_no_more(root: Path) -> None:
     def names(module: str) -> list[str]:
-        reached = fingerprints.reachable(f"switchyard.{module}", root=root)
+        reached = reachable(f"switchyard.{module}", root=root)
         return [name.removeprefix("switchyard.") for name in reached]
 
     assert names("rules.first") == ["errors", "rules.first", "shared"]
@@ -54,18 +70,16 @@ def test_reaches_what_is_imported_and_no_more(root: Path) -> None:
 
 
 def test_changed_rule_changes_its_own_fingerprint_only(root: Path) -> None:
-    first, second = (
-        fingerprints.fingerprint(f"switchyard.rules.{name}", root=root) for name in ("first", "second")
-    )
+    first, second = (fingerprint(f"switchyard.rules.{name}", root=root) for name in ("first", "second"))
     write(root, "rules/first", MODULES["rules/first"].replace("x *", "x **"))
-    assert fingerprints.fingerprint("switchyard.rules.first", root=root) != first
-    assert fingerprints.fingerprint("switchyard.rules.second", root=root) == second
+    assert fingerprint("switchyard.rules.first", root=root) != first
+    assert fingerprint("switchyard.rules.second", root=root) == second
 
 
 def test_change_far_down_changes_all_that_reach_it(root: Path) -> None:
-    before = fingerprints.fingerprint("switchyard.late", root=root)
+    before = fingerprint("switchyard.late", root=root)
     write(root, "errors", MODULES["errors"].replace("ValueError", "Exception"))
-    assert fingerprints.fingerprint("switchyard.late", root=root) != before
+    assert fingerprint("switchyard.late", root=root) != before
 
 
 @pytest.mark.parametrize(
@@ -78,31 +92,29 @@ def test_change_far_down_changes_all_that_reach_it(root: Path) -> None:
     ids=["comments", "docstrings", "layout"],
 )
 def test_comments_docstrings_and_layout_do_not_count(root: Path, code: str) -> None:
-    before = fingerprints.fingerprint("switchyard.rules.first", root=root)
+    before = fingerprint("switchyard.rules.first", root=root)
     write(root, "rules/first", code)
-    assert fingerprints.fingerprint("switchyard.rules.first", root=root) == before
+    assert fingerprint("switchyard.rules.first", root=root) == before
 
 
 def test_package_init_does_not_count(root: Path) -> None:
-    before = fingerprints.fingerprint("switchyard.late", root=root)
+    before = fingerprint("switchyard.late", root=root)
     write(root, "rules/__init__", "_EXPORTS = {}\n")
-    assert fingerprints.fingerprint("switchyard.late", root=root) == before
+    assert fingerprint("switchyard.late", root=root) == before
 
 
 def test_data_files_count_but_for_comments_and_layout(root: Path) -> None:
-    before = fingerprints.fingerprint("switchyard.queries", root=root)
+    before = fingerprint("switchyard.queries", root=root)
     sql = root / "switchyard/sql/sum.sql"
     sql.write_text("/* all\nof it */ SELECT 'a -- b' AS a,\n  1\nFROM   t")
-    assert fingerprints.fingerprint("switchyard.queries", root=root) == before
+    assert fingerprint("switchyard.queries", root=root) == before
     sql.write_text("SELECT 'a -- c' AS a, 1 FROM t")
-    assert fingerprints.fingerprint("switchyard.queries", root=root) != before
+    assert fingerprint("switchyard.queries", root=root) != before
 
 
 def test_order_and_repetition_of_the_modules_do_not_matter(root: Path) -> None:
     names = ("switchyard.rules.first", "switchyard.queries")
-    assert fingerprints.fingerprint(*names, root=root) == fingerprints.fingerprint(
-        *names[::-1], names[0], root=root
-    )
+    assert fingerprint(*names, root=root) == fingerprint(*names[::-1], names[0], root=root)
 
 
 @pytest.mark.parametrize(
@@ -117,17 +129,46 @@ def test_order_and_repetition_of_the_modules_do_not_matter(root: Path) -> None:
 def test_what_cannot_be_followed_is_an_error(root: Path, code: str, complaint: str) -> None:
     write(root, "broken", code)
     with pytest.raises(InputError, match=re.escape(complaint)):
-        fingerprints.fingerprint("switchyard.broken", root=root)
+        fingerprint("switchyard.broken", root=root)
 
 
-def test_whole_library_can_be_followed() -> None:
-    modules = [
-        ".".join(path.relative_to(LIBRARY.parent).with_suffix("").parts)
-        for path in LIBRARY.rglob("*.py")
-        if path.stem not in ("__init__", "__main__")
-    ]
-    assert set(fingerprints.reachable(*modules)) == set(modules)
-    assert re.fullmatch("[0-9a-f]{64}", fingerprints.fingerprint(*modules))
+def test_wording_does_not_count_and_computing_does(root: Path) -> None:
+    def of(code: str) -> str:
+        write(root, "worded", f"import logging\nlog = logging.getLogger()\n\n{code}")
+        return fingerprint("switchyard.worded", root=root)
+
+    first = of(
+        'def f(x):\n    log.info("one %s", x)\n    if x:\n        raise ValueError(f"no {x}")\n    return x\n'
+    )
+    assert first == of(
+        'def f(x):\n    log.info("two")\n    if x:\n        raise ValueError("not", x)\n    return x\n'
+    )
+    assert first != of(
+        'def f(x):\n    log.info("one %s", x)\n    if x:\n        raise KeyError(f"no {x}")\n    return x\n'
+    )
+    assert of("def f(x):\n    return log.info(x)\n") != of("def f(x):\n    return log.info(x + 1)\n")
+    assert of("def f(x):\n    math.log(x)\n") != of("def f(x):\n    math.log(2 * x)\n")
+
+
+def test_what_is_printed_is_not_followed_and_placement_is(root: Path) -> None:
+    for name in ("log", "progress", "placement"):
+        write(root, f"runtime/{name}", "from switchyard import shared\n")
+    write(root, "job", "".join(f"import switchyard.runtime.{name}\n" for name in ("log", "progress")))
+    assert reachable("switchyard.job", root=root) == ["switchyard.job"]
+    write(root, "job", "import switchyard.runtime.placement, switchyard.runtime.log\n")
+    assert "switchyard.runtime.placement" in reachable("switchyard.job", root=root)
+    assert "switchyard.shared" in reachable("switchyard.job", root=root)
+
+
+def test_a_function_that_a_worker_is_asked_for_is_followed(tmp_path: Path) -> None:
+    assert "switchyard.evaluation.job" in fingerprints.reachable(
+        ROOT / "workflow_scripts" / "evaluate_experiment.py"
+    )
+
+
+def test_every_script_can_be_followed() -> None:
+    for script in (ROOT / "workflow_scripts").glob("*.py"):
+        assert re.fullmatch("[0-9a-f]{64}", fingerprints.fingerprint(script)), script
 
 
 def test_every_data_file_of_the_library_is_declared_by_a_module() -> None:
