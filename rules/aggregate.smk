@@ -1,25 +1,25 @@
 """Aggregate: scores, traces and speed become one database, from which every number is taken.
 
-Reads   evaluate/traces/, evaluate/scores/, evaluate/speed.json
+Reads   evaluate/{model}/traces/, evaluate/{model}/scores/, evaluate/{model}/speed.json
 Writes  study.duckdb                            documented tables and views; the 16 metrics in SQL
-        evaluate/logs/{config}_{dataset}.json   the summary of each experiment
+        evaluate/{model}/logs/{config}_{dataset}.json   the summary of each experiment
         aggregate/*.parquet, .csv, .json        results, configurations, layers, usage, comparisons
 """
 
 PRINTED = expand(
-    f"{STUDY}/aggregate/{{table}}.{{ending}}",
+    f"{OUT}/aggregate/{{table}}.{{ending}}",
     table=["bh_routing_results", "bh_routing_configs"],
     ending=["parquet", "csv", "json", "csv.provenance.json", "json.provenance.json"],
 )
 STORED = expand(
-    f"{STUDY}/aggregate/{{table}}.parquet",
+    f"{OUT}/aggregate/{{table}}.parquet",
     table=["configurations", "routing_by_layer", "expert_usage", "count_distribution", "paired_differences"],
 )
 COMPARED = expand(
-    f"{STUDY}/aggregate/equal_compute.{{ending}}",
+    f"{OUT}/aggregate/equal_compute.{{ending}}",
     ending=["parquet", "csv", "json", "csv.provenance.json", "json.provenance.json"],
 )
-SUMMARIES = expand(f"{STUDY}/evaluate/logs/{{experiment}}.json", experiment=EXPERIMENTS)
+SUMMARIES = STUDY.files("evaluate/{model}/logs/{config}_{dataset}.json")
 
 
 localrules:
@@ -30,8 +30,8 @@ localrules:
 
 rule aggregate_all:
     input:
-        f"{STUDY}/study.duckdb",
-        f"{STUDY}/data-dictionary.md",
+        f"{OUT}/study.duckdb",
+        f"{OUT}/data-dictionary.md",
         SUMMARIES,
         PRINTED,
         STORED,
@@ -41,15 +41,15 @@ rule aggregate_all:
 rule build_warehouse:
     """Compute the 16 metrics of every experiment in SQL, and refuse results that cannot be true."""
     input:
-        scores=expand(f"{STUDY}/evaluate/scores/{{experiment}}.parquet", experiment=EXPERIMENTS),
-        traces=expand(f"{STUDY}/evaluate/traces/{{experiment}}.parquet", experiment=EXPERIMENTS),
-        scores_repeat=expand(f"{STUDY}/evaluate/scores/{{experiment}}_repeat.parquet", experiment=EXPERIMENTS),
-        traces_repeat=expand(f"{STUDY}/evaluate/traces/{{experiment}}_repeat.parquet", experiment=EXPERIMENTS),
-        speed=f"{STUDY}/evaluate/speed.json",
-        model=f"{STUDY}/prepare/models/{MODEL}",
+        scores=STUDY.files("evaluate/{model}/scores/{config}_{dataset}.parquet"),
+        traces=STUDY.files("evaluate/{model}/traces/{config}_{dataset}.parquet"),
+        scores_repeat=STUDY.files("evaluate/{model}/scores/{config}_{dataset}_repeat.parquet"),
+        traces_repeat=STUDY.files("evaluate/{model}/traces/{config}_{dataset}_repeat.parquet"),
+        speed=expand(f"{OUT}/evaluate/{{model}}/speed.json", model=STUDY.models),
+        models=expand(f"{OUT}/prepare/models/{{model}}", model=STUDY.models),
     output:
-        database=f"{STUDY}/study.duckdb",
-        dictionary=f"{STUDY}/data-dictionary.md",
+        database=f"{OUT}/study.duckdb",
+        dictionary=f"{OUT}/data-dictionary.md",
     log:
         f"{LOGS}/build_warehouse.log",
     benchmark:
@@ -57,10 +57,9 @@ rule build_warehouse:
     conda:
         "../envs/tables.yaml"
     params:
-        told=[
-            {"kind": TEXTS[dataset]["kind"], **one.told} for one in CONFIGS.values() for dataset in DATASETS
-        ],
-        code=code_of("build_warehouse"),
+        configurations=[one.described for one in STUDY.configurations.values()],
+        kinds={name: STUDY.texts[name]["kind"] for name in STUDY.datasets},
+        code=STUDY.code("build_warehouse"),
     script:
         "../workflow_scripts/build_warehouse.py"
 
@@ -78,7 +77,7 @@ rule write_summaries:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of("write_summaries"),
+        code=STUDY.code("write_summaries"),
     script:
         "../workflow_scripts/write_summaries.py"
 
@@ -97,13 +96,13 @@ rule write_tables:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of("write_tables"),
+        code=STUDY.code("write_tables"),
     script:
         "../workflow_scripts/write_tables.py"
 
 
 rule compare_at_equal_compute:
-    """Hold every adaptive configuration against static top-k at its own mean number of experts, sample by sample."""
+    """Compare every adaptive configuration with static top-k at its own mean number of experts, sample by sample."""
     input:
         rules.build_warehouse.output.database,
     output:
@@ -115,6 +114,6 @@ rule compare_at_equal_compute:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of("compare_at_equal_compute"),
+        code=STUDY.code("compare_at_equal_compute"),
     script:
         "../workflow_scripts/compare_at_equal_compute.py"

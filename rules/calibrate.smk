@@ -1,27 +1,31 @@
 """Calibrate: null distributions of router logits, fitted on text that no evaluation sees.
 
 Reads   prepare/models/{model}/, prepare/datasets/{calibration,validation}.parquet
-Writes  calibrate/{model}_{text}_logits.parquet   router logits of the untouched model
-        calibrate/{model}_nulls.parquet           nine nulls per layer: layer, null, logit, cdf
-        calibrate/{model}_null_check.parquet      p-value histograms on the validation text
-        calibrate/{model}_null_summary.parquet    uniformity and rejections of each null
-        calibrate/{model}_budgets/{config}.parquet  the alpha of a rule that has a budget
+Writes  calibrate/{model}/{text}_logits.parquet   router logits of the untouched model
+        calibrate/{model}/nulls.parquet           nine nulls per layer: layer, null, logit, cdf
+        calibrate/{model}/null_check.parquet      p-value histograms on the validation text
+        calibrate/{model}/null_summary.parquet    uniformity and rejections of each null
+        calibrate/{model}/budgets/{config}.parquet  the alpha of a rule that has a budget
 """
 
 
 rule calibrate_all:
     input:
-        expand(f"{STUDY}/calibrate/{MODEL}_{{table}}.parquet", table=["nulls", "null_check", "null_summary"]),
-        expand(f"{STUDY}/calibrate/{MODEL}_budgets/{{config}}.parquet", config=BUDGETS),
+        expand(
+            f"{OUT}/calibrate/{{model}}/{{table}}.parquet",
+            model=STUDY.models,
+            table=["nulls", "null_check", "null_summary"],
+        ),
+        [f"{OUT}/calibrate/{model}/budgets/{name}.parquet" for model, name in STUDY.budgets()],
 
 
 rule collect_router_logits:
     """Run the untouched model over a calibration text and keep its router logits."""
     input:
-        model=f"{STUDY}/prepare/models/{{model}}",
-        text=f"{STUDY}/prepare/datasets/{{text}}.parquet",
+        model=f"{OUT}/prepare/models/{{model}}",
+        text=f"{OUT}/prepare/datasets/{{text}}.parquet",
     output:
-        f"{STUDY}/calibrate/{{model}}_{{text}}_logits.parquet",
+        f"{OUT}/calibrate/{{model}}/{{text}}_logits.parquet",
     log:
         f"{LOGS}/collect_router_logits/{{model}}_{{text}}.log",
     benchmark:
@@ -30,14 +34,14 @@ rule collect_router_logits:
         "../envs/model.yaml"
     threads: config["evaluation"]["threads"]
     resources:
-        **model_resources(config["evaluation"]["batch_tokens"]),
+        **RESOURCES.model(config["evaluation"]["batch_tokens"]),
     params:
         dtype=lambda w: config["models"][w.model]["dtype"],
         tokens=config["calibration"]["tokens"],
         max_length=config["calibration"]["max_length"],
         batch_tokens=config["evaluation"]["batch_tokens"],
         threads=config["evaluation"]["threads"],
-        code=code_of("collect_router_logits"),
+        code=STUDY.code("collect_router_logits"),
     script:
         "../workflow_scripts/collect_router_logits.py"
 
@@ -45,10 +49,10 @@ rule collect_router_logits:
 rule fit_nulls:
     """Fit the nine null distributions of every layer."""
     input:
-        logits=f"{STUDY}/calibrate/{{model}}_calibration_logits.parquet",
-        model=f"{STUDY}/prepare/models/{{model}}",
+        logits=f"{OUT}/calibrate/{{model}}/calibration_logits.parquet",
+        model=f"{OUT}/prepare/models/{{model}}",
     output:
-        f"{STUDY}/calibrate/{{model}}_nulls.parquet",
+        f"{OUT}/calibrate/{{model}}/nulls.parquet",
     log:
         f"{LOGS}/fit_nulls/{{model}}.log",
     benchmark:
@@ -56,20 +60,20 @@ rule fit_nulls:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of("fit_nulls"),
+        code=STUDY.code("fit_nulls"),
     script:
         "../workflow_scripts/fit_nulls.py"
 
 
 rule check_nulls:
-    """Hold the nulls against router logits of other text: are p-values uniform, and what would BH reject?"""
+    """Compare the nulls with router logits of other text: are p-values uniform, and what would BH reject?"""
     input:
-        logits=f"{STUDY}/calibrate/{{model}}_validation_logits.parquet",
+        logits=f"{OUT}/calibrate/{{model}}/validation_logits.parquet",
         nulls=rules.fit_nulls.output,
-        model=f"{STUDY}/prepare/models/{{model}}",
+        model=f"{OUT}/prepare/models/{{model}}",
     output:
-        check=f"{STUDY}/calibrate/{{model}}_null_check.parquet",
-        summary=f"{STUDY}/calibrate/{{model}}_null_summary.parquet",
+        check=f"{OUT}/calibrate/{{model}}/null_check.parquet",
+        summary=f"{OUT}/calibrate/{{model}}/null_summary.parquet",
     log:
         f"{LOGS}/check_nulls/{{model}}.log",
     benchmark:
@@ -77,7 +81,7 @@ rule check_nulls:
     conda:
         "../envs/model.yaml"
     params:
-        code=code_of("check_nulls"),
+        code=STUDY.code("check_nulls"),
     script:
         "../workflow_scripts/check_nulls.py"
 
@@ -85,10 +89,10 @@ rule check_nulls:
 rule solve_budget:
     """Find the alpha at which BH gives a mean number of experts on the calibration text."""
     input:
-        logits=f"{STUDY}/calibrate/{{model}}_calibration_logits.parquet",
+        logits=f"{OUT}/calibrate/{{model}}/calibration_logits.parquet",
         nulls=rules.fit_nulls.output,
     output:
-        f"{STUDY}/calibrate/{{model}}_budgets/{{config}}.parquet",
+        f"{OUT}/calibrate/{{model}}/budgets/{{config}}.parquet",
     log:
         f"{LOGS}/solve_budget/{{model}}_{{config}}.log",
     benchmark:
@@ -96,7 +100,7 @@ rule solve_budget:
     conda:
         "../envs/tables.yaml"
     params:
-        setting=lambda w: CONFIGS[w.config].job,
-        code=code_of("solve_budget"),
+        settings=lambda w: STUDY.configurations[w.model, w.config].settings,
+        code=STUDY.code("solve_budget"),
     script:
         "../workflow_scripts/solve_budget.py"

@@ -14,10 +14,10 @@ Writes  observe/{model}/windows.parquet           the text as token ids, cut int
 
 OBSERVATION = config["observation"]
 OBSERVED = OBSERVATION["models"] or list(config["models"])
-OBSERVE = f"{STUDY}/observe/{{model}}"
+OBSERVE = f"{OUT}/observe/{{model}}"
 ANALYSES = ["coactivation", "repetition", "segments", "caches"]
 SPECIALISATION = ["domain_specialisation", "vocabulary_specialisation", "vocabulary_by_layer"]
-SATURATED = [name for name in OBSERVED if name in TRAINED]
+SATURATED = [name for name in OBSERVED if name in STUDY.trained]
 
 
 localrules:
@@ -38,8 +38,8 @@ rule observe_all:
 rule cut_windows:
     """Tokenise the offline side of the corpus and cut it into windows and batches."""
     input:
-        corpus=expand(f"{STUDY}/prepare/corpora/{{corpus}}.parquet", corpus=OBSERVATION["corpus"]),
-        model=f"{STUDY}/prepare/models/{{model}}",
+        corpus=expand(f"{OUT}/prepare/corpora/{{corpus}}.parquet", corpus=OBSERVATION["corpus"]),
+        model=f"{OUT}/prepare/models/{{model}}",
     output:
         f"{OBSERVE}/windows.parquet",
     log:
@@ -50,7 +50,7 @@ rule cut_windows:
         "../envs/text.yaml"
     params:
         **{key: OBSERVATION[key] for key in ("tokens", "max_length", "batch_tokens")},
-        code=code_of("cut_windows"),
+        code=STUDY.code("cut_windows"),
     script:
         "../workflow_scripts/cut_windows.py"
 
@@ -59,7 +59,7 @@ rule observe_shard:
     """Run the untouched model over a range of batches and count how it routes; goes on from its own checkpoints."""
     input:
         windows=rules.cut_windows.output[0],
-        model=f"{STUDY}/prepare/models/{{model}}",
+        model=f"{OUT}/prepare/models/{{model}}",
     output:
         f"{OBSERVE}/shards/{{shard}}.safetensors",
     log:
@@ -70,12 +70,12 @@ rule observe_shard:
         "../envs/model.yaml"
     threads: OBSERVATION["threads"]
     resources:
-        **model_resources(OBSERVATION["batch_tokens"], runtime=240, counted=counted()),
+        **RESOURCES.model(OBSERVATION["batch_tokens"], runtime=240, counted=1),
     params:
         **{key: OBSERVATION[key] for key in ("shards", "layers", "threads", "segments")},
         **{key: OBSERVATION[key] for key in ("context_window", "buckets", "checkpoint_tokens")},
         dtype=lambda w: config["models"][w.model]["dtype"],
-        code=code_of("observe_shard"),
+        code=STUDY.code("observe_shard"),
     script:
         "../workflow_scripts/observe_shard.py"
 
@@ -87,7 +87,7 @@ rule merge_shards:
             f"{OBSERVE}/shards/{{shard}}.safetensors", shard=range(OBSERVATION["shards"]), allow_missing=True
         ),
         windows=rules.cut_windows.output[0],
-        model=f"{STUDY}/prepare/models/{{model}}",
+        model=f"{OUT}/prepare/models/{{model}}",
     output:
         statistics=f"{OBSERVE}/routing_stats.parquet",
         csv=f"{OBSERVE}/routing_stats.csv",
@@ -104,11 +104,11 @@ rule merge_shards:
     conda:
         "../envs/model.yaml"
     resources:
-        mem_mb=lambda w, attempt: attempt * int(1500 + 1000 * counted(2)(structure_of(w))),
+        mem_mb=RESOURCES.counts(2),
     params:
         segments=OBSERVATION["segments"],
         corpus=OBSERVATION["corpus"],
-        code=code_of("merge_shards"),
+        code=STUDY.code("merge_shards"),
     script:
         "../workflow_scripts/merge_shards.py"
 
@@ -117,7 +117,7 @@ rule validate_hypothesis:
     """Test VAR's hypothesis on the routing statistics: are frequent tokens routed alike, and surely enough?"""
     input:
         statistics=f"{OBSERVE}/routing_stats.parquet",
-        model=f"{STUDY}/prepare/models/{{model}}",
+        model=f"{OUT}/prepare/models/{{model}}",
     output:
         verdict=f"{OBSERVE}/verdict.json",
         report_stamp=f"{OBSERVE}/validation_report.txt.provenance.json",
@@ -136,7 +136,7 @@ rule validate_hypothesis:
     params:
         frequency_threshold=OBSERVATION["frequency_threshold"],
         entropy_threshold=OBSERVATION["entropy_threshold"],
-        code=code_of("validate_hypothesis"),
+        code=STUDY.code("validate_hypothesis"),
     script:
         "../workflow_scripts/validate_hypothesis.py"
 
@@ -146,7 +146,7 @@ rule measure_ceilings:
     input:
         counts=f"{OBSERVE}/expert_counts.parquet",
         contexts=f"{OBSERVE}/context_counts.parquet",
-        model=f"{STUDY}/prepare/models/{{model}}",
+        model=f"{OUT}/prepare/models/{{model}}",
     output:
         ceiling=f"{OBSERVE}/ceiling.json",
         context=f"{OBSERVE}/context.parquet",
@@ -158,19 +158,19 @@ rule measure_ceilings:
     conda:
         "../envs/tables.yaml"
     resources:
-        mem_mb=lambda w, attempt: attempt * int(1500 + 1000 * counted(4)(structure_of(w))),
+        mem_mb=RESOURCES.counts(4),
     params:
-        code=code_of("measure_ceilings"),
+        code=STUDY.code("measure_ceilings"),
     script:
         "../workflow_scripts/measure_ceilings.py"
 
 
 rule measure_saturation:
-    """Hold the routing of earlier weights of a training against that of the last ones, on the same text."""
+    """Compare the routing of earlier weights of a training with that of the last ones, on the same text."""
     input:
         windows=f"{OBSERVE}/windows.parquet",
-        model=f"{STUDY}/prepare/models/{{model}}",
-        kept=f"{STUDY}/prepare/checkpoints/{{model}}",
+        model=f"{OUT}/prepare/models/{{model}}",
+        kept=f"{OUT}/prepare/checkpoints/{{model}}",
     output:
         f"{OBSERVE}/analyses/saturation.parquet",
     log:
@@ -178,15 +178,15 @@ rule measure_saturation:
     benchmark:
         f"{LOGS}/measure_saturation/{{model}}.tsv"
     wildcard_constraints:
-        model="|".join(TRAINED) or "none",
+        model="|".join(STUDY.trained) or "none",
     conda:
         "../envs/model.yaml"
     threads: OBSERVATION["threads"]
     resources:
-        **model_resources(OBSERVATION["batch_tokens"], runtime=240),
+        **RESOURCES.model(OBSERVATION["batch_tokens"], runtime=240),
     params:
         dtype=lambda w: config["models"][w.model]["dtype"],
         threads=OBSERVATION["threads"],
-        code=code_of("measure_saturation"),
+        code=STUDY.code("measure_saturation"),
     script:
         "../workflow_scripts/measure_saturation.py"

@@ -18,8 +18,8 @@ localrules:
 
 rule prepare_all:
     input:
-        expand(f"{STUDY}/prepare/models/{{model}}", model=config["models"]),
-        expand(f"{STUDY}/prepare/datasets/{{dataset}}.parquet", dataset=TEXTS),
+        expand(f"{OUT}/prepare/models/{{model}}", model=config["models"]),
+        expand(f"{OUT}/prepare/datasets/{{dataset}}.parquet", dataset=STUDY.texts),
 
 
 rule harvest_corpus:
@@ -27,8 +27,8 @@ rule harvest_corpus:
     input:
         manifest=f"{ROOT}/resources/pocket-corpus.tsv",
     output:
-        corpus=f"{STUDY}/prepare/corpus.parquet",
-        card=f"{STUDY}/prepare/corpus.json",
+        corpus=f"{OUT}/prepare/corpus.parquet",
+        card=f"{OUT}/prepare/corpus.json",
     log:
         f"{LOGS}/harvest_corpus.log",
     benchmark:
@@ -38,7 +38,7 @@ rule harvest_corpus:
     params:
         packages=config["corpus"]["packages"],
         versions=lambda _: versions(config["corpus"]["packages"]),
-        code=code_of("harvest_corpus"),
+        code=STUDY.code("harvest_corpus"),
     script:
         "../workflow_scripts/harvest_corpus.py"
 
@@ -46,9 +46,9 @@ rule harvest_corpus:
 rule prepare_dataset:
     """Bring one dataset into the columns of its kind, after checking columns, labels and emptiness."""
     input:
-        dataset_source,
+        lambda w: STUDY.dataset_source(w.dataset),
     output:
-        f"{STUDY}/prepare/datasets/{{dataset}}.parquet",
+        f"{OUT}/prepare/datasets/{{dataset}}.parquet",
     log:
         f"{LOGS}/prepare_dataset/{{dataset}}.log",
     benchmark:
@@ -56,8 +56,8 @@ rule prepare_dataset:
     conda:
         "../envs/text.yaml"
     params:
-        entry=lambda w: TEXTS[w.dataset],
-        code=code_of("prepare_dataset"),
+        entry=lambda w: STUDY.texts[w.dataset],
+        code=STUDY.code("prepare_dataset"),
     script:
         "../workflow_scripts/prepare_dataset.py"
 
@@ -65,9 +65,9 @@ rule prepare_dataset:
 rule prepare_corpus:
     """Put the documents of a corpus on three sides by the hash of their text: offline, tuning, final."""
     input:
-        corpus_files,
+        lambda w: STUDY.corpus_source(w.corpus),
     output:
-        f"{STUDY}/prepare/corpora/{{corpus}}.parquet",
+        f"{OUT}/prepare/corpora/{{corpus}}.parquet",
     log:
         f"{LOGS}/prepare_corpus/{{corpus}}.log",
     benchmark:
@@ -76,7 +76,7 @@ rule prepare_corpus:
         "../envs/text.yaml"
     params:
         entry=lambda w: {key: value for key, value in config["corpora"][w.corpus].items() if key != "paths"},
-        code=code_of("prepare_corpus"),
+        code=STUDY.code("prepare_corpus"),
     script:
         "../workflow_scripts/prepare_corpus.py"
 
@@ -86,14 +86,14 @@ rule train_pocket_model:
     input:
         corpus=rules.harvest_corpus.output.corpus,
     output:
-        model=directory(f"{STUDY}/prepare/models/{{model}}"),
-        kept=directory(f"{STUDY}/prepare/checkpoints/{{model}}"),
+        model=directory(f"{OUT}/prepare/models/{{model}}"),
+        kept=directory(f"{OUT}/prepare/checkpoints/{{model}}"),
     log:
         f"{LOGS}/train_pocket_model/{{model}}.log",
     benchmark:
         f"{LOGS}/train_pocket_model/{{model}}.tsv"
     wildcard_constraints:
-        model="|".join(TRAINED) or "none",
+        model="|".join(STUDY.trained) or "none",
     conda:
         "../envs/model.yaml"
     threads: lambda w: config["models"][w.model]["training"]["threads"]
@@ -103,8 +103,8 @@ rule train_pocket_model:
     params:
         recipe=lambda w: config["models"][w.model]["training"],
         vocabulary_size=config["corpus"]["vocabulary_size"],
-        checkpoints=f"{STUDY}/prepare/training/{{model}}",
-        code=code_of("train_pocket_model"),
+        checkpoints=f"{OUT}/prepare/training/{{model}}",
+        code=STUDY.code("train_pocket_model"),
     script:
         "../workflow_scripts/train_pocket_model.py"
 
@@ -112,15 +112,15 @@ rule train_pocket_model:
 rule fetch_model:
     """Copy a checkpoint or link it from the hub's cache; look at its headers and describe its structure."""
     input:
-        model_files,
+        lambda w: STUDY.model_source(w.model),
     output:
-        directory(f"{STUDY}/prepare/models/{{model}}"),
+        directory(f"{OUT}/prepare/models/{{model}}"),
     log:
         f"{LOGS}/fetch_model/{{model}}.log",
     benchmark:
         f"{LOGS}/fetch_model/{{model}}.tsv"
     wildcard_constraints:
-        model="|".join(name for name in config["models"] if name not in TRAINED) or "none",
+        model="|".join(name for name in config["models"] if name not in STUDY.trained) or "none",
     conda:
         "../envs/model.yaml"
     params:
@@ -128,6 +128,6 @@ rule fetch_model:
             key: config["models"][w.model].get(key)
             for key in ("source", "path", "repository", "revision", "structure")
         },
-        code=code_of("fetch_model"),
+        code=STUDY.code("fetch_model"),
     script:
         "../workflow_scripts/fetch_model.py"

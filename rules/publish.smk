@@ -1,14 +1,25 @@
 """Publish: figures, tables and words, made from the aggregate tables, and a page that looks into the traces.
 
-Reads   aggregate/*.parquet, calibrate/*_null_*.parquet, observe/{model}/, evaluate/speed.json, evaluate/traces/ of a few configurations
-Writes  publish/figures/{figure}.{svg,png,html}   the nine-panel figure, each panel alone, comparisons, nulls
+Reads   aggregate/*.parquet, calibrate/{model}/null_*.parquet, observe/{model}/, evaluate/{model}/speed.json, a few traces
+Writes  publish/figures/{model}/{figure}.{svg,png,html}   the nine-panel figure, comparisons, nulls
+        publish/panels/{model}/{figure}.{svg,png,html}    each panel of the nine-panel figure alone
         publish/routing/{model}/{figure}.{svg,png,html}   how the untouched models route token ids
         publish/report.md, report.html            findings and recommendations, every number a cell of a table
-        publish/tables/                           the tables as pages, the inspector, the main table for a paper, and
+        publish/tables/                           the tables as pages, the inspectors, the main table for a paper, and
                                                   findings.csv, the numbers that the report derives from the tables
 """
 
 from switchyard.charts.names import FIGURES, ROUTING, STANDALONE
+
+
+def inspected(wildcards):
+    """The experiments of a model that its inspector shows."""
+    return [
+        key
+        for key in STUDY.experiments
+        if key.model == wildcards.model and key.config in STUDY.inspected(key.model)
+    ]
+
 
 AGGREGATES = [*rules.write_tables.output, *rules.compare_at_equal_compute.output]
 
@@ -22,20 +33,20 @@ localrules:
 
 
 rule draw_figures:
-    """Draw the whole figures, and each panel of the nine-panel figure alone."""
+    """Draw the whole figures of a model, and each panel of the nine-panel figure alone."""
     input:
         AGGREGATES,
     output:
         [figure(name) for name in STANDALONE],
         [figure(name, folder="panels", category="Panels") for name in FIGURES],
     log:
-        f"{LOGS}/draw_figures.log",
+        f"{LOGS}/draw_figures/{{model}}.log",
     benchmark:
-        f"{LOGS}/draw_figures.tsv"
+        f"{LOGS}/draw_figures/{{model}}.tsv"
     conda:
         "../envs/report.yaml"
     params:
-        code=code_of("draw_figures"),
+        code=STUDY.code("draw_figures"),
     script:
         "../workflow_scripts/draw_figures.py"
 
@@ -43,19 +54,19 @@ rule draw_figures:
 rule draw_nulls:
     """Draw the p-value histograms of every null on held-out text, and how often it rejects nothing there."""
     input:
-        check=f"{STUDY}/calibrate/{MODEL}_null_check.parquet",
-        summary=f"{STUDY}/calibrate/{MODEL}_null_summary.parquet",
+        check=f"{OUT}/calibrate/{{model}}/null_check.parquet",
+        summary=f"{OUT}/calibrate/{{model}}/null_summary.parquet",
     output:
         figure("null_histograms", category="Calibration"),
         figure("simes_check", category="Calibration"),
     log:
-        f"{LOGS}/draw_nulls.log",
+        f"{LOGS}/draw_nulls/{{model}}.log",
     benchmark:
-        f"{LOGS}/draw_nulls.tsv"
+        f"{LOGS}/draw_nulls/{{model}}.tsv"
     conda:
         "../envs/report.yaml"
     params:
-        code=code_of("draw_nulls"),
+        code=STUDY.code("draw_nulls"),
     script:
         "../workflow_scripts/draw_nulls.py"
 
@@ -64,10 +75,10 @@ rule write_pages:
     """Write the tables of the study as pages, and the main table for a paper."""
     input:
         AGGREGATES,
-        nulls=f"{STUDY}/calibrate/{MODEL}_null_summary.parquet",
-        speed=f"{STUDY}/evaluate/speed.json",
-        dictionary=f"{STUDY}/data-dictionary.md",
-        models=expand(f"{STUDY}/evaluate/models/{{model}}.json", model=config["models"]),
+        nulls=expand(f"{OUT}/calibrate/{{model}}/null_summary.parquet", model=STUDY.models),
+        speed=expand(f"{EVALUATE}/speed.json", model=STUDY.models),
+        dictionary=f"{OUT}/data-dictionary.md",
+        models=expand(f"{EVALUATE}/assessment.json", model=config["models"]),
     output:
         results=page("results", "Tables"),
         configs=page("configs", "Tables"),
@@ -78,7 +89,7 @@ rule write_pages:
         models=page("models", "Calibration"),
         data_dictionary=page("data_dictionary", "Provenance"),
         paper=expand(
-            f"{STUDY}/publish/tables/main_table.{{ending}}",
+            f"{OUT}/publish/tables/main_table.{{ending}}",
             ending=["tex", "md", "csv", "csv.provenance.json"],
         ),
     log:
@@ -88,7 +99,7 @@ rule write_pages:
     conda:
         "../envs/report.yaml"
     params:
-        code=code_of("write_pages"),
+        code=STUDY.code("write_pages"),
     script:
         "../workflow_scripts/write_pages.py"
 
@@ -116,7 +127,7 @@ rule write_routing_pages:
     conda:
         "../envs/report.yaml"
     params:
-        code=code_of("write_routing_pages"),
+        code=STUDY.code("write_routing_pages"),
     script:
         "../workflow_scripts/write_routing_pages.py"
 
@@ -128,12 +139,9 @@ rule draw_routing:
         counts=f"{OBSERVE}/expert_counts.parquet",
         context=f"{OBSERVE}/context.parquet",
         verdict=f"{OBSERVE}/verdict.json",
-        model=f"{STUDY}/prepare/models/{{model}}",
+        model=f"{OUT}/prepare/models/{{model}}",
     output:
-        [
-            figure(name, folder="routing/{model}", category="Routing statistics", model="{model}")
-            for name in ROUTING
-        ],
+        [figure(name, folder="routing", category="Routing statistics") for name in ROUTING],
     log:
         f"{LOGS}/draw_routing/{{model}}.log",
     benchmark:
@@ -141,7 +149,7 @@ rule draw_routing:
     conda:
         "../envs/report.yaml"
     params:
-        code=code_of("draw_routing"),
+        code=STUDY.code("draw_routing"),
     script:
         "../workflow_scripts/draw_routing.py"
 
@@ -149,25 +157,35 @@ rule draw_routing:
 rule write_inspector:
     """Write the page that shows texts token by token, with the experts that each token got."""
     input:
-        traces=expand(f"{STUDY}/evaluate/traces/{{c}}_{{d}}.parquet", d=DATASETS, c=INSPECTED),
-        scores=expand(f"{STUDY}/evaluate/scores/{{c}}_{{d}}.parquet", d=DATASETS, c=INSPECTED),
-        model=f"{STUDY}/prepare/models/{MODEL}",
-        rules=files_of_rules(INSPECTED),
+        traces=lambda w: STUDY.files("evaluate/{model}/traces/{config}_{dataset}.parquet", inspected(w)),
+        scores=lambda w: STUDY.files("evaluate/{model}/scores/{config}_{dataset}.parquet", inspected(w)),
+        model=f"{OUT}/prepare/models/{{model}}",
+        rules=lambda w: STUDY.files_of_rules(w.model, STUDY.inspected(w.model)),
     output:
-        page("inspector", "Samples"),
+        report(
+            f"{OUT}/publish/tables/{{model}}/inspector.html",
+            caption="../reports/captions/inspector.rst",
+            category="Samples",
+            labels={"model": "{model}", "table": "inspector"},
+        ),
     log:
-        f"{LOGS}/write_inspector.log",
+        f"{LOGS}/write_inspector/{{model}}.log",
     benchmark:
-        f"{LOGS}/write_inspector.tsv"
+        f"{LOGS}/write_inspector/{{model}}.tsv"
     conda:
         "../envs/text.yaml"
     params:
-        settings={name: CONFIGS[name].job for name in INSPECTED},
-        files={name: rule_files(name, DATASETS) for name in INSPECTED},
-        labels={name: CONFIGS[name].label for name in INSPECTED},
+        configurations=lambda w: {
+            name: {
+                "label": STUDY.configurations[w.model, name].label,
+                "rule": STUDY.configurations[w.model, name].job,
+                "files": STUDY.rule_files(w.model, name, STUDY.datasets),
+            }
+            for name in STUDY.inspected(w.model)
+        },
         samples=config["inspector"]["samples"],
         max_tokens=config["inspector"]["max_tokens"],
-        code=code_of("write_inspector", *INSPECTED),
+        code=lambda w: STUDY.code("write_inspector", [(w.model, name) for name in STUDY.inspected(w.model)]),
     script:
         "../workflow_scripts/write_inspector.py"
 
@@ -177,13 +195,13 @@ rule write_report:
     input:
         AGGREGATES,
         summaries=SUMMARIES,
-        speed=f"{STUDY}/evaluate/speed.json",
+        speed=expand(f"{EVALUATE}/speed.json", model=STUDY.models),
     output:
-        markdown=f"{STUDY}/publish/report.md",
-        findings=f"{STUDY}/publish/tables/findings.csv",
-        findings_stamp=f"{STUDY}/publish/tables/findings.csv.provenance.json",
+        markdown=f"{OUT}/publish/report.md",
+        findings=f"{OUT}/publish/tables/findings.csv",
+        findings_stamp=f"{OUT}/publish/tables/findings.csv.provenance.json",
         page=report(
-            f"{STUDY}/publish/report.html",
+            f"{OUT}/publish/report.html",
             caption="../reports/captions/report.rst",
             category="Findings",
             labels={"document": "findings and recommendations"},
@@ -196,18 +214,17 @@ rule write_report:
         "../envs/report.yaml"
     params:
         study=config["study"],
-        model=MODEL,
-        code=code_of("write_report"),
+        code=STUDY.code("write_report"),
     script:
         "../workflow_scripts/write_report.py"
 
 
 rule publish_all:
     input:
-        rules.draw_figures.output,
-        rules.draw_nulls.output,
+        expand(rules.draw_figures.output, model=STUDY.models),
+        expand(rules.draw_nulls.output, model=STUDY.models),
         rules.write_pages.output,
         rules.write_routing_pages.output,
         expand(rules.draw_routing.output, model=OBSERVED),
-        rules.write_inspector.output,
+        expand(rules.write_inspector.output, model=STUDY.models),
         rules.write_report.output,

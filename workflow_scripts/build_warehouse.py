@@ -14,23 +14,34 @@ from switchyard.warehouse.documentation import describe_warehouse
 def main(
     *,
     files: list[dict[str, Path]],
-    told: list[dict[str, Any]],
-    speed: Path,
-    structure: Path,
+    configurations: list[dict[str, Any]],
+    kinds: dict[str, str],
+    speed: list[Path],
+    models: list[Path],
     database: Path,
     dictionary: Path,
     code: str,
 ) -> None:
-    experiments = [{**read_stamp(own["scores"]), **own, **more} for own, more in zip(files, told)]
-    measured = {f"{one['config']}_{one['dataset']}": one["provenance"] for one in experiments}
-    inputs = {"experiments": sha256_json(measured), "speed_code": read_json(speed)["provenance"]["code"]}
-    made = stamp(code=code, config=told, inputs=inputs, model=experiments[0]["provenance"]["model"])
+    described = {(one["model"], one["config"]): one for one in configurations}
+    experiments = []
+    for own in files:
+        head = read_stamp(own["scores"])
+        more = described[head["model"], head["config"]]
+        experiments.append({**head, **own, **more, "kind": kinds[head["dataset"]]})
+    measured = {f"{one['model']}/{one['config']}_{one['dataset']}": one["provenance"] for one in experiments}
+    speeds = [read_json(path) for path in speed]
+    inputs = {
+        "experiments": sha256_json(measured),
+        "speed_code": sha256_json([one["provenance"]["code"] for one in speeds]),
+    }
+    settings = {"configurations": configurations, "kinds": kinds}
+    made = stamp(code=code, config=settings, inputs=inputs)
     with bar(len(experiments), "build_warehouse", unit="experiments") as progress:
         build(
             database,
             experiments=experiments,
-            speed_rows=read_json(speed)["rows"],
-            structure=read_json(structure),
+            speed_rows=[row for one in speeds for row in one["rows"]],
+            structures={model.name: read_json(model / "structure.json") for model in models},
             study_folder=database.parent,
             stamp=made,
             progress=lambda done, total: progress.update(1),
@@ -50,9 +61,10 @@ if __name__ == "__main__":
         }
         main(
             files=[dict(zip(columns, map(Path, paths))) for paths in zip(*columns.values())],
-            told=snakemake.params.told,
-            speed=Path(given.speed),
-            structure=Path(given.model) / "structure.json",
+            configurations=snakemake.params.configurations,
+            kinds=snakemake.params.kinds,
+            speed=[Path(path) for path in given.speed],
+            models=[Path(path) for path in given.models],
             database=Path(snakemake.output.database),
             dictionary=Path(snakemake.output.dictionary),
             code=snakemake.params.code,

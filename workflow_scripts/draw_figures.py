@@ -6,26 +6,27 @@ from switchyard.artifacts.files import read_stamp
 from switchyard.artifacts.stamps import derived
 from switchyard.charts.panels import PANELS
 from switchyard.charts.save import save
-from switchyard.charts.tables import Tables
 from switchyard.charts.whole import WHOLE
 from switchyard.runtime.log import logged
 from switchyard.runtime.progress import bar
+from switchyard.warehouse.study_tables import Tables
 
 
-def main(*, aggregate: Path, publish: Path, code: str) -> None:
-    tables = Tables.read(aggregate)
+def main(*, name: str, aggregate: Path, publish: Path, code: str) -> None:
+    tables = Tables.read(aggregate).of(name)
     made = derived(read_stamp(aggregate / "bh_routing_results.parquet"), code=code)
-    with bar(len(WHOLE) + len(PANELS), "draw_figures", unit="figures") as progress:
+    with bar(len(WHOLE) + len(PANELS), f"draw_figures {name}", unit="figures") as progress:
         for folder, figures in {"figures": WHOLE, "panels": PANELS}.items():
-            for name, draw in figures.items():
-                save(draw(tables), publish / folder, name, made)
+            for figure, draw in figures.items():
+                save(draw(tables), publish / folder / name, figure, made)
                 progress.update(1)
 
 
 if __name__ == "__main__":
     with logged(snakemake.log[0], reads=snakemake.input):
         main(
+            name=snakemake.wildcards.model,
             aggregate=Path(snakemake.input[0]).parent,
-            publish=Path(snakemake.output[0]).parents[1],
+            publish=Path(snakemake.output[0]).parents[2],
             code=snakemake.params.code,
         )

@@ -10,24 +10,15 @@ if __name__ == "__main__":
     call(
         "switchyard.evaluation.job:evaluate",
         {
-            "identity": {
-                "study": snakemake.params.study,
-                "model": snakemake.params.model,
-                "setting": snakemake.params.setting,
-                "dataset": snakemake.wildcards.dataset,
-            },
+            "experiment": snakemake.params.experiment,
             "model": snakemake.input.model,
-            "dtype": snakemake.params.dtype,
             "dataset": snakemake.input.dataset,
             "reads": snakemake.params.reads,
-            "files": list(snakemake.output),
-            "max_length": snakemake.params.max_length,
-            "samples": snakemake.params.samples,
-            "run": snakemake.params.run,
+            "files": dict(snakemake.output.items()),
             "gpu_mem_gb": snakemake.resources.gpu_mem_gb,
             "code": snakemake.params.code,
         },
         log=snakemake.log[0],
         prepare="switchyard.evaluation.job:prepare",
-        home=f"{snakemake.input.model} {snakemake.params.dtype}",
+        home=f"{snakemake.input.model} {snakemake.params.experiment['model_entry']['dtype']}",
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from switchyard.artifacts.files import atomic, write_json
 from switchyard.artifacts.stamps import sha256_file, stamp
-from switchyard.models.blocks import check_stated, describe
+from switchyard.models.blocks import check_layers, check_stated, describe
 from switchyard.models.load import check_folder, copy_folder, link_hub_snapshot, load_config
 from switchyard.runtime.log import logged
 
@@ -16,7 +16,9 @@ def main(*, entry: dict[str, Any], output: Path, code: str) -> None:
             source = link_hub_snapshot(entry["repository"], entry["revision"], partial)
         else:
             source = Path(entry["path"])
-        structure = describe(load_config(source))
+        config = load_config(source)
+        structure = describe(config)
+        check_layers(config, structure)
         check_stated(structure, entry["structure"] or {})
         check_folder(source)
         if entry["source"] != "hub":

@@ -20,6 +20,7 @@ WARMUP_ROUNDS = 1
 
 def main(
     *,
+    name: str,
     model: Path,
     dtype: str,
     text: Path,
@@ -31,11 +32,13 @@ def main(
 ) -> None:
     torch.set_num_threads(speed["threads"])
     device(None)  # a whole card, as this job has the whole machine
-    rules = {name: build_rule(setting, reads[name]) for name, setting in settings.items()}
+    rules = {config: build_rule(**setting, files=reads[config]) for config, setting in settings.items()}
     pages = pq.read_table(text, columns=["text"])["text"].to_pylist()
     tokenizer = load_tokenizer(model)
     token_ids = [token for page in pages for token in tokenizer(page)["input_ids"]]
-    with bar(len(rules) * (speed["rounds"] + WARMUP_ROUNDS), "measure_speed", unit="timings") as progress:
+    with bar(
+        len(rules) * (speed["rounds"] + WARMUP_ROUNDS), f"measure_speed {name}", unit="timings"
+    ) as progress:
         rows = measure(
             load_model(model, dtype=dtype),
             rules,
@@ -46,18 +49,20 @@ def main(
             decode_tokens=speed["decode_tokens"],
             progress=progress.update,
         )
-    files = {name: digests(found) for name, found in reads.items()}
+    files = {config: digests(found) for config, found in reads.items()}
     inputs = {"model": folder_digest(model), "text": text, "rules": sha256_json(files)}
     made = stamp(code=code, config={"speed": speed, "dtype": dtype, "rules": settings}, inputs=inputs)
     machine = (
         torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, threads: {speed['threads']}"
     )
-    write_json(output, {"device": machine, "rows": rows, "provenance": made})
+    rows = [{"model": name, **row} for row in rows]
+    write_json(output, {"model": name, "device": machine, "rows": rows, "provenance": made})
 
 
 if __name__ == "__main__":
     with logged(snakemake.log[0], reads=snakemake.input, loads_weights=True):
         main(
+            name=snakemake.wildcards.model,
             model=Path(snakemake.input.model),
             dtype=snakemake.params.dtype,
             text=Path(snakemake.input.text),

@@ -11,9 +11,9 @@ from switchyard.routing.nulls import read_nulls
 from switchyard.runtime.log import logged
 
 
-def main(*, logits: Path, nulls: Path, setting: dict[str, Any], output: Path, code: str) -> None:
-    null = setting["null_distribution"]
-    wanted = {"null": null, **{key: setting[key] for key in ("min_k", "max_k", "target_k")}}
+def main(*, logits: Path, nulls: Path, settings: dict[str, Any], output: Path, code: str) -> None:
+    null = settings["null_distribution"]
+    wanted = {"null": null, **{key: settings[key] for key in ("min_k", "max_k", "target_k")}}
     table = budget_table(list(read_logits(logits)), {null: read_nulls(nulls, null)}, [wanted])
     write_table(output, table, stamp(code=code, config=wanted, inputs={"logits": logits, "nulls": nulls}))
 
@@ -23,7 +23,7 @@ if __name__ == "__main__":
         main(
             logits=Path(snakemake.input.logits),
             nulls=Path(snakemake.input.nulls[0]),
-            setting=snakemake.params.setting,
+            settings=snakemake.params.settings,
             output=Path(snakemake.output[0]),
             code=snakemake.params.code,
         )

@@ -17,9 +17,7 @@ def main(
     traces: list[Path],
     scores: list[Path],
     model: Path,
-    settings: Mapping[str, dict[str, Any]],
-    files: Mapping[str, Mapping[str, Any]],
-    labels: Mapping[str, str],
+    configurations: Mapping[str, Mapping[str, Any]],
     samples: int,
     max_tokens: int,
     output: Path,
@@ -27,7 +25,11 @@ def main(
 ) -> None:
     tokenizer = load_tokenizer(model)
     configs = [read_stamp(trace)["config"] for trace in traces]
-    rules = {config: build_rule(settings[config], files[config]) for config in set(configs)}
+    rules = {
+        config: build_rule(**configurations[config]["rule"], files=configurations[config]["files"])
+        for config in set(configs)
+    }
+    labels = {config: one["label"] for config, one in configurations.items()}
 
     def experiments(tokens: int) -> list[dict[str, Any]]:
         return [
@@ -35,7 +37,7 @@ def main(
             for *paths, config in zip(traces, scores, configs, strict=True)
         ]
 
-    shown = {"labels": dict(labels), "samples": samples, "max_tokens": max_tokens}
+    shown = {"labels": labels, "samples": samples, "max_tokens": max_tokens}
     inputs = {trace.stem: sha256_json(read_stamp(trace)) for trace in traces}
     made = stamp(code=code, config=shown, inputs=inputs)
     write_inspector(output, experiments, max_tokens=max_tokens, title="Routing inspector", stamp=made)
@@ -47,9 +49,7 @@ if __name__ == "__main__":
             traces=[Path(path) for path in snakemake.input.traces],
             scores=[Path(path) for path in snakemake.input.scores],
             model=Path(snakemake.input.model),
-            settings=snakemake.params.settings,
-            files=snakemake.params.files,
-            labels=snakemake.params.labels,
+            configurations=snakemake.params.configurations,
             samples=snakemake.params.samples,
             max_tokens=snakemake.params.max_tokens,
             output=Path(snakemake.output[0]),

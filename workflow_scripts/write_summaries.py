@@ -12,4 +12,4 @@ def main(*, database: Path, folder: Path) -> None:
 
 if __name__ == "__main__":
     with logged(snakemake.log[0], reads=snakemake.input):
-        main(database=Path(snakemake.input[0]), folder=Path(snakemake.output[0]).parent)
+        main(database=Path(snakemake.input[0]), folder=Path(snakemake.output[0]).parents[2])

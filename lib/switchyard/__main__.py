@@ -39,16 +39,17 @@ def ship_models(arguments: argparse.Namespace) -> None:
     write_manifest(arguments.to / "pocket-corpus.tsv", [Document(**document) for document in documents])
 
     corpus = read_json(arguments.study / "prepare" / "corpus.json")
-    for assessment in sorted((arguments.study / "evaluate" / "models").glob("*.json")):
-        folder = arguments.study / "prepare" / "models" / assessment.stem
+    for assessment in sorted((arguments.study / "evaluate").glob("*/assessment.json")):
+        name = assessment.parent.name
+        folder = arguments.study / "prepare" / "models" / name
         card = model_card(
-            assessment.stem,
+            name,
             training=read_json(folder / "training.json"),
             structure=read_json(folder / "structure.json"),
             assessment=read_json(assessment),
             corpus=corpus,
         )
-        with atomic(arguments.to / assessment.stem) as partial:
+        with atomic(arguments.to / name) as partial:
             shutil.copytree(
                 folder, partial, ignore=shutil.ignore_patterns("structure.json", ".snakemake_timestamp")
             )

@@ -31,8 +31,9 @@ def tables(
     controls: bool = False,
     others: bool = False,
     factors: bool = False,
+    model: str = "pocket-olmoe",
 ) -> dict:
-    """Frames by the names of `switchyard.charts.tables.Tables`."""
+    """Frames by the names of `switchyard.warehouse.study_tables.Tables`."""
     if factors:
         configs = _factors(alphas)
     else:
@@ -41,7 +42,7 @@ def tables(
     rows = [_row(config, dataset, outcome) for dataset in datasets for config in configs]
     results = pd.DataFrame(rows)
     results["alpha"] = results["alpha"].astype(float)
-    return {
+    frames = {
         "results": results,
         "overall": _overall(results),
         "layers": _layers(results, layers),
@@ -51,6 +52,9 @@ def tables(
         "configurations": _configurations(configs),
         "equal_compute": _equal_compute(results, outcome),
     }
+    for frame in frames.values():
+        frame.insert(0, "model", model)
+    return frames
 
 
 def null_check(layers: int = 4) -> pd.DataFrame:

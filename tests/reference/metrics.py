@@ -76,8 +76,11 @@ def flops_reduction_exact(head: dict, structure: dict, mean_count: float) -> flo
         query_and_output = 2 * hidden * structure["num_heads"] * width
         key_and_value = 2 * hidden * structure["num_key_value_heads"] * width
         experts = 3 * hidden * structure["intermediate_size"] * count
-        layer = query_and_output + key_and_value + hidden * head["num_experts"] + experts
-        return head["num_layers"] * layer + hidden * structure["vocab_size"]
+        routed = head["num_layers"] * (hidden * head["num_experts"] + experts)
+        dense_layers = structure["num_hidden_layers"] - head["num_layers"]
+        dense = dense_layers * 3 * hidden * (structure["dense_intermediate_size"] or 0)
+        attention = structure["num_hidden_layers"] * (query_and_output + key_and_value)
+        return attention + routed + dense + hidden * structure["vocab_size"]
 
     return 100 * (products(head["trained_top_k"]) - products(mean_count)) / products(head["trained_top_k"])
 

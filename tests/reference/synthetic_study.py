@@ -14,6 +14,8 @@ from switchyard.warehouse.build import build
 from switchyard.warehouse.database import open_read_only, rows
 
 STRUCTURE = {
+    "num_hidden_layers": 5,
+    "dense_intermediate_size": 7,
     "hidden_size": 12,
     "intermediate_size": 5,
     "num_heads": 3,
@@ -22,6 +24,7 @@ STRUCTURE = {
     "vocab_size": 50,
 }
 SPEED = {
+    "model": "tiny",
     "tokens_per_second": 1234.5,
     "latency_ms_per_token": 3.25,
     "latency_p50_ms": 3.25,
@@ -38,7 +41,9 @@ class Study:
     def __init__(self, folder):
         self.folder, self.heads = folder, []
 
-    def add(self, config, dataset="text", *, kind="perplexity", seed=0, keep_logits=True, **head):
+    def add(
+        self, config, dataset="text", *, kind="perplexity", seed=0, keep_logits=True, model="tiny", **head
+    ):
         head = {"strategy": "bh", "k_or_max_k": 4, "min_k": 1, "num_experts": 6, "num_layers": 3, **head}
         rng = np.random.default_rng(seed)
         shape = {
@@ -53,7 +58,7 @@ class Study:
         lengths = {key: length for batch in batches for key, length in batch.items()}
         repeated_lengths = {key: lengths[key] for key in sorted(lengths, reverse=True) if key[0] < 2}
         again = [random_forward(repeated_lengths, rng, scramble=True, **shape)]
-        paths = {key: self.folder / key / f"{config}_{dataset}.parquet" for key in FILES}
+        paths = {key: self.folder / model / key / f"{config}_{dataset}.parquet" for key in FILES}
         write_trace(paths["trace"], forwards, keep_logits=keep_logits)
         write_trace(paths["trace_repeat"], again, keep_logits=keep_logits)
         tokens = {}
@@ -65,7 +70,7 @@ class Study:
             {
                 "schema_version": 1,
                 "study": "made-up",
-                "model": "tiny",
+                "model": model,
                 "config": config,
                 "set_name": head["strategy"],
                 "label": config.replace("_", " "),
@@ -91,7 +96,7 @@ class Study:
             self.database,
             experiments=self.heads,
             speed_rows=speed_rows,
-            structure=STRUCTURE,
+            structures={head["model"]: STRUCTURE for head in self.heads},
             study_folder=self.folder,
         )
         return self

@@ -76,7 +76,7 @@ def study(tmp_path: Path) -> Path:
     write_table(folder / "prepare" / "corpus.parquet", pa.table(documents))
     datasets = {"heldout": {"kind": "perplexity", "samples": 9, "perplexity": 17.0}}
     layers = [{"layer": 0, "experts_used": 64, "busiest_over_even": 2.0}]
-    write_json(folder / "evaluate" / "models" / "pocket.json", {"datasets": datasets, "layers": layers})
+    write_json(folder / "evaluate" / "pocket" / "assessment.json", {"datasets": datasets, "layers": layers})
     return folder
 
 

@@ -232,7 +232,9 @@ def test_a_comment_in_the_library_changes_nothing(smoke):
 def test_another_wording_of_a_message_changes_nothing(smoke):
     library = smoke / "lib" / "switchyard"
     with (
-        edited(library / "routing" / "adaptive.py", "max_k is {self.max_k} but", "the cap is {self.max_k} and"),
+        edited(
+            library / "routing" / "adaptive.py", "max_k is {self.max_k} but", "the cap is {self.max_k} and"
+        ),
         edited(library / "runtime" / "progress.py", " gone, ", " passed, "),
     ):
         assert jobs(smoke) == {}

@@ -7,7 +7,7 @@ from typing import Any
 
 _PLACES = {
     "PANELS": "switchyard.charts.panels",
-    "Tables": "switchyard.charts.tables",
+    "Tables": "switchyard.warehouse.study_tables",
     "WHOLE": "switchyard.charts.whole",
     "frontier": "switchyard.charts.frontier",
     "nine_panel": "switchyard.charts.figure",

@@ -8,7 +8,7 @@ import pandas as pd
 from switchyard.charts import axes, style
 from switchyard.charts.by_alpha import HEIGHT, WIDTH, empty, noted, over_datasets, titled, view_width
 from switchyard.charts.grid import Grid, grid
-from switchyard.charts.tables import Tables
+from switchyard.warehouse.study_tables import Tables
 
 PARTS = {"floor": "#D0D0D0", "between": "#8C8C8C", "ceiling": "#333333"}
 """Greys, because every hue already stands for a max_k or a null."""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from switchyard.charts import axes, style
 from switchyard.charts.grid import Grid, grid
-from switchyard.charts.tables import Tables
+from switchyard.warehouse.study_tables import Tables
 
 HEIGHT = 190
 WIDTH = 398

@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from switchyard.charts import axes, style
-from switchyard.charts.tables import Tables
+from switchyard.warehouse.study_tables import Tables
 
 
 def paired_differences(tables: Tables) -> alt.TopLevelMixin:

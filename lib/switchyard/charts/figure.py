@@ -7,7 +7,7 @@ import altair as alt
 from switchyard.charts import style
 from switchyard.charts.key import key
 from switchyard.charts.panels import BARE
-from switchyard.charts.tables import Tables
+from switchyard.warehouse.study_tables import Tables
 
 COLUMNS = 3
 

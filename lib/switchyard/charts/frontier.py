@@ -7,8 +7,8 @@ import pandas as pd
 
 from switchyard.charts import axes, style
 from switchyard.charts.key import key
-from switchyard.charts.tables import Tables
 from switchyard.charts.tradeoff import static_line
+from switchyard.warehouse.study_tables import Tables
 
 WIDTH = 1230
 """Width in pixels that the columns share, axes included."""

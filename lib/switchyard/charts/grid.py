@@ -8,7 +8,7 @@ from functools import lru_cache
 import pandas as pd
 
 from switchyard.charts import style
-from switchyard.charts.tables import Tables
+from switchyard.warehouse.study_tables import Tables
 
 CHIEF = "bh"
 MOST = 12

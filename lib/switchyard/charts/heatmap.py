@@ -8,7 +8,7 @@ import pandas as pd
 from switchyard.charts import style
 from switchyard.charts.by_alpha import HEIGHT, empty, noted, titled, view_width
 from switchyard.charts.grid import Grid, grid
-from switchyard.charts.tables import Tables
+from switchyard.warehouse.study_tables import Tables
 
 NAME_WIDTH = 6
 """Pixels of a letter of a family's name beyond those of a number."""

@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from switchyard.charts import style
-from switchyard.charts.tables import Tables
+from switchyard.warehouse.study_tables import Tables
 
 LETTER = 5.6
 """Pixels of a letter at the key's size of type."""

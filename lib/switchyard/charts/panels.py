@@ -8,7 +8,7 @@ import altair as alt
 
 from switchyard.charts import behaviour, by_alpha, heatmap, style, tradeoff
 from switchyard.charts.key import with_key
-from switchyard.charts.tables import Tables
+from switchyard.warehouse.study_tables import Tables
 
 Panel = Callable[[Tables], alt.TopLevelMixin]
 

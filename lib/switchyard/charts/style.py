@@ -24,7 +24,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from switchyard.charts.tables import Tables
+from switchyard.warehouse.study_tables import Tables
 
 HUES = (
     "#0072B2",

@@ -7,7 +7,7 @@ import pandas as pd
 
 from switchyard.charts import axes, style
 from switchyard.charts.by_alpha import HEIGHT, noted, titled, view_width
-from switchyard.charts.tables import Tables
+from switchyard.warehouse.study_tables import Tables
 
 SMALLER = 0.6
 """Area of a mark beside that in other panels."""

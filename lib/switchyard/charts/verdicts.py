@@ -11,7 +11,7 @@ import pandas as pd
 from switchyard.charts import style
 from switchyard.charts.by_alpha import empty
 from switchyard.charts.frontier import OPEN, UNMATCHED
-from switchyard.charts.tables import Tables
+from switchyard.warehouse.study_tables import Tables
 
 ROW = 17
 LETTER = 6.0

@@ -19,7 +19,7 @@ from switchyard.evaluation.experiment import REPEAT_SAMPLES
 from switchyard.evaluation.run import Files, write_experiment
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.runtime.progress import bar
-from switchyard.study.experiment import build_rule, digests, experiment_head, rule_as_run
+from switchyard.study.experiment import Experiment, digests
 
 log = logging.getLogger(__name__)
 
@@ -42,61 +42,42 @@ def prepare(*, model: str, **_: object) -> None:
 
 def evaluate(
     *,
-    identity: dict[str, Any],
+    experiment: dict[str, Any],
     model: str,
-    dtype: str,
     dataset: str,
     reads: dict[str, Any],
-    files: list[str],
-    max_length: int,
-    samples: int,
-    run: dict[str, Any],
+    files: dict[str, str],
     gpu_mem_gb: int,
     code: str,
 ) -> None:
     """Run one configuration on one dataset. All arguments are what JSON can hold.
 
     Args:
-        identity: `study`, `model` and `dataset` by name, and `setting`, the `configurations.Configuration.job`.
-        model: its folder.
-        dataset: a prepared dataset.
-        reads: files that the rule reads, by name (`study.build_rule`).
-        files: results, in the order of `run.Files`.
-        run: the settings of `evaluation` in a study.
+        experiment: `Experiment.as_json`.
+        model: the folder of its model.
+        dataset: its dataset, prepared.
+        reads: files that the rule reads, by name (`study.experiment.build_rule`).
+        files: results, by the names of `run.Files`.
         gpu_mem_gb: what the process leases of a card, if there is one.
         code: fingerprint of the library code.
 
     Raises:
         InputError: the rule, the model or the dataset cannot be used.
     """
-    torch.set_num_threads(run["threads"])
-    folder, places = Path(model), Files(*map(Path, files))
+    it = Experiment.from_json(experiment)
+    torch.set_num_threads(it.run.threads)
+    folder, places = Path(model), Files(**{name: Path(path) for name, path in files.items()})
     read = digests(reads)
-    rule = build_rule(identity["setting"], reads)
-    head = experiment_head(**identity, rule=rule, structure=read_json(folder / "structure.json"))
-    settings = {**identity, "dtype": dtype, "max_length": max_length, "samples": samples, **run}
-    loaded = load(folder, dtype, gpu_mem_gb, written(folder))
+    rule = it.build_rule(reads)
+    head = it.head(rule, read_json(folder / "structure.json"))
+    loaded = load(folder, it.dtype, gpu_mem_gb, written(folder))
     inputs = {"model": loaded.digest, "dataset": dataset, **read}
-    head["provenance"] = stamp(
-        code=code, config=settings, inputs=inputs, model={"name": identity["model"], "dtype": dtype}
-    )
-    head["provenance"]["rule"] = rule_as_run(identity["setting"], rule)
+    made = stamp(code=code, config=it.as_json(), inputs=inputs, model={"name": it.model, "dtype": it.dtype})
+    head["provenance"] = {**made, "experiment": it.as_json(), "rule": it.rule_as_run(rule)}
     table = pq.read_table(dataset)
-    with bar(sequences(table, samples), f"{head['config']} {head['dataset']}", unit="sequences") as progress:
+    with bar(sequences(table, it.samples), f"{it.config} {it.dataset}", unit="sequences") as progress:
         write_experiment(
-            loaded.model,
-            loaded.tokenizer,
-            rule,
-            table,
-            places,
-            head=head,
-            study_folder=places.trace.parents[2],
-            max_length=max_length,
-            samples=samples,
-            batch_tokens=run["batch_tokens"],
-            keep_logits=run["keep_logits"],
-            spelled_out_samples=run["spelled_out_samples"],
-            progress=progress.update,
+            loaded.model, loaded.tokenizer, it, rule, table, places, head=head, progress=progress.update
         )
 
 

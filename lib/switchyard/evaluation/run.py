@@ -11,6 +11,7 @@ import torch
 
 from switchyard.artifacts.files import write_table
 from switchyard.evaluation.experiment import run_experiment, run_repeat
+from switchyard.study.experiment import Experiment
 from switchyard.traces.internal_log import write_internal_log
 from switchyard.traces.writer import TraceWriter
 
@@ -28,33 +29,29 @@ class Files(NamedTuple):
 def write_experiment(
     model: torch.nn.Module,
     tokenizer: Any,
+    experiment: Experiment,
     rule: Any,
     dataset: pa.Table,
     files: Files,
     *,
     head: dict[str, Any],
-    study_folder: Path,
-    max_length: int,
-    samples: int,
-    batch_tokens: int,
-    keep_logits: bool,
-    spelled_out_samples: int | None,
     progress: Callable[[int], object] | None = None,
 ) -> None:
     """Evaluate, repeat, and write traces, scores and the internal log, each atomically.
 
     Args:
-        head: what the files say about themselves (`study.experiment_head`, with `provenance`).
+        head: what the files say about themselves (`Experiment.head`, with `provenance`).
     """
-    shared = {"max_length": max_length, "samples": samples, "progress": progress}
+    run = experiment.run
+    shared = {"max_length": experiment.max_length, "samples": experiment.samples, "progress": progress}
     layout = {
         "num_experts": head["num_experts"],
         "num_layers": head["num_layers"],
-        "keep_logits": keep_logits,
+        "keep_logits": run.keep_logits,
     }
     with TraceWriter(files.trace, **layout, stamp=head) as trace:
         scores = run_experiment(
-            model, tokenizer, rule, dataset, **shared, batch_tokens=batch_tokens, trace_writer=trace
+            model, tokenizer, rule, dataset, **shared, batch_tokens=run.batch_tokens, trace_writer=trace
         )
     write_table(files.scores, scores, head)
     with TraceWriter(files.trace_repeat, **layout, stamp=head) as trace:
@@ -65,8 +62,8 @@ def write_experiment(
         head=head,
         trace=files.trace,
         scores=scores,
-        study_folder=study_folder,
+        study_folder=files.trace.parents[3],
         min_k=head["min_k"],
         p_values=getattr(rule, "p_values", None),
-        samples_spelled_out=spelled_out_samples,
+        samples_spelled_out=run.spelled_out_samples,
     )

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from switchyard.errors import InputError
+from switchyard.models.structure import structure
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig
 
-_EXPERT_COUNT_NAMES = ("num_experts", "num_local_experts", "n_routed_experts")
 _REMEDY = "choose a mixture-of-experts checkpoint such as OLMoE or Mixtral"
 
 
@@ -45,38 +45,38 @@ def find_moe_blocks(model: nn.Module) -> list[MoEBlock]:
 
 
 def describe(config: PreTrainedConfig) -> dict[str, Any]:
-    """The structure of a MoE model from its Hugging Face config alone.
-
-    `intermediate_size` is that of one expert. `normalise` says whether the chosen experts' weights were made to
-    sum to 1 in training: `norm_topk_prob` where the config has that switch, True where it has none (Mixtral).
+    """The structure of a MoE model from its Hugging Face config (`switchyard.models.structure.structure`).
 
     Raises InputError for a config without experts, naming the model type.
     """
     config = config.get_text_config()
-    num_experts = next((n for name in _EXPERT_COUNT_NAMES if (n := getattr(config, name, None))), None)
-    top_k = getattr(config, "num_experts_per_tok", None)
-    if num_experts is None or top_k is None:
+    found = structure({**config.to_dict(), "model_type": config.model_type})
+    if found is None:
         raise InputError(f"model of type {config.model_type!r} has no experts in its config: {_REMEDY}")
-    heads = config.num_attention_heads
-    return {
-        "model_type": config.model_type,
-        "num_layers": config.num_hidden_layers,
-        "num_experts": num_experts,
-        "top_k": top_k,
-        "normalise": bool(getattr(config, "norm_topk_prob", True)),
-        "hidden_size": config.hidden_size,
-        "intermediate_size": getattr(config, "moe_intermediate_size", None) or config.intermediate_size,
-        "num_heads": heads,
-        "num_key_value_heads": getattr(config, "num_key_value_heads", None) or heads,
-        "head_dim": getattr(config, "head_dim", None) or config.hidden_size // heads,
-        "vocab_size": config.vocab_size,
-        "max_position_embeddings": config.max_position_embeddings,
-        "tie_word_embeddings": bool(config.tie_word_embeddings),
-    }
+    return found
+
+
+def check_layers(config: PreTrainedConfig, found: Mapping[str, Any]) -> None:
+    """Compare the layers with experts that `describe` found with those of the model class, built without weights.
+
+    Raises:
+        InputError: they differ, so that traces, costs and memory would count other layers than the model has.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        blocks = find_moe_blocks(AutoModelForCausalLM.from_config(config))
+    built = [int(next(part for part in block.name.split(".") if part.isdigit())) for block in blocks]
+    if built != found["moe_layers"]:
+        raise InputError(
+            f"model of type {found['model_type']!r}: its config says that layers {found['moe_layers']} have experts, "
+            f"the model class builds them in {built}; this family is not supported"
+        )
 
 
 def check_stated(structure: Mapping[str, Any], stated: Mapping[str, Any]) -> None:
-    """Hold what a study says of a model against `describe` of its own config.
+    """Compare what a study says of a model with `describe` of its own config.
 
     Raises:
         InputError: they differ, and memory and time were planned for another model.
@@ -84,7 +84,7 @@ def check_stated(structure: Mapping[str, Any], stated: Mapping[str, Any]) -> Non
     for name, value in stated.items():
         if structure[name] != value:
             raise InputError(
-                f"config: models: structure.{name} is {value}, the checkpoint's own is {structure[name]}; mend it"
+                f"config: models: structure.{name} is {value}, the checkpoint's own is {structure[name]}; correct it"
             )
 
 

@@ -25,7 +25,7 @@ def model_card(
     Args:
         training: training.json of the model folder (recipe and log).
         structure: its structure.json.
-        assessment: evaluate/models/{name}.json.
+        assessment: evaluate/{name}/assessment.json.
         corpus: prepare/corpus.json.
     """
     recipe = training["recipe"]

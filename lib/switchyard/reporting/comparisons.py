@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from switchyard.charts.tables import STATIC, Tables
 from switchyard.statistics import multiplicity
+from switchyard.warehouse.study_tables import STATIC, Tables
 
 CONTROLS = ("mixed_topk", "random_count")
 """`routing_type` of rules whose number of experts is drawn."""
@@ -51,7 +51,7 @@ def at_equal_compute(tables: Tables) -> pd.DataFrame:
     """`equal_compute` with `label`, `set_name` and `adaptive`, measures as floats."""
     roles = configurations(tables)[["config_name", "label", "set_name", "adaptive"]]
     frame = tables.equal_compute.merge(roles, on="config_name", how="inner", validate="many_to_one")
-    words = {"config_name", "dataset", "against", "loss_verdict", "accuracy_verdict", *roles.columns}
+    words = {"model", "config_name", "dataset", "against", "loss_verdict", "accuracy_verdict", *roles.columns}
     frame = frame.astype({name: float for name in frame.columns if name not in words})
     return _in_order(tables, frame)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from switchyard.charts.tables import Tables
 from switchyard.reporting import comparisons as made
 from switchyard.reporting.findings import Findings
 from switchyard.reporting.tables import cells, markdown_table
+from switchyard.warehouse.study_tables import Tables
 
 
 def compute(tables: Tables, found: Findings, *, machine: str | None) -> list[str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from switchyard.artifacts.files import write_text
-from switchyard.charts.tables import Tables
 from switchyard.reporting import comparisons as made
 from switchyard.reporting.numbers import ABSENT, number
+from switchyard.warehouse.study_tables import Tables
 
 COLUMNS = ["finding", "set_name", "config_name", "dataset", "value"]
 

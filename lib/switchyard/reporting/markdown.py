@@ -9,11 +9,11 @@ import orjson
 import pandas as pd
 
 from switchyard.artifacts.files import write_text
-from switchyard.charts.tables import Tables
 from switchyard.reporting import costs, summary, trained, verdicts
 from switchyard.reporting.account import refuse_unaccounted
 from switchyard.reporting.findings import Findings, findings_table
 from switchyard.reporting.recommendations import recommendations
+from switchyard.warehouse.study_tables import Tables
 
 
 def report(

@@ -11,13 +11,14 @@ import pandas as pd
 from markdown_it import MarkdownIt
 
 from switchyard.artifacts.files import write_text
-from switchyard.charts.tables import Tables
 from switchyard.reporting.comparisons import at_equal_compute
 from switchyard.reporting.numbers import COLUMN_KINDS
 from switchyard.reporting.paper import column_kind, main_table
 from switchyard.reporting.tables import STYLE, write_html_table
+from switchyard.warehouse.study_tables import Tables
 
 EQUAL_COMPUTE_TITLES = {
+    "model": "model",
     "label": "configuration",
     "dataset": "dataset",
     "avg_experts": "experts",
@@ -63,30 +64,31 @@ def write_results(path: str | Path, tables: Tables, **options: Any) -> None:
         "One row per configuration and dataset; a dash is a measure that is not defined there. Columns are named as in "
         "the CSV, JSON and Parquet files."
     )
-    frame = _labelled(tables, tables.results, ["dataset"])
+    frame = _labelled(tables, tables.results, ["model", "dataset"])
     write_html_table(path, frame, title="All experiments", caption=caption, kinds=COLUMN_KINDS, **options)
 
 
 def write_configs(path: str | Path, tables: Tables, **options: Any) -> None:
     """All configurations, means over datasets."""
     caption = "Accuracy is the mean over the datasets that have one, perplexity that of the texts."
-    settings = tables.configurations[["config_name", "set_name", "null_name", "weighting"]]
+    keys = ["model", "config_name"]
+    settings = tables.configurations[[*keys, "set_name", "null_name", "weighting"]]
     new = [name for name in settings if name not in tables.overall]
-    frame = tables.overall.merge(settings[["config_name", *new]], on="config_name", how="left")
-    frame = _labelled(tables, frame, new)
+    frame = tables.overall.merge(settings[[*keys, *new]], on=keys, how="left")
+    frame = _labelled(tables, frame, ["model", *new])
     write_html_table(path, frame, title="Configurations", caption=caption, kinds=COLUMN_KINDS, **options)
 
 
 def write_equal_compute(path: str | Path, tables: Tables, **options: Any) -> None:
     """Every verdict against mixed static top-k of the same mean number of experts."""
-    frame = at_equal_compute(tables)
+    frame = pd.concat([at_equal_compute(tables.of(model)) for model in tables.models], ignore_index=True)
     caption = (
         "Each configuration minus mixed static top-k of the same mean number of experts on the same dataset, paired by "
         "sample. Loss in nats per target token with its 95 % interval, above 0 is worse; accuracy as a share of all "
-        "answers, below 0 is worse. p-values are shown as they are and after Holm's correction, for all losses of the "
-        "study and for all accuracies; a verdict needs a corrected p below 0.05."
+        "answers, below 0 is worse. p-values are shown as they are and after Holm's correction, for all losses of a "
+        "model and for all its accuracies; a verdict needs a corrected p below 0.05."
         if len(frame)
-        else "Nothing was compared: the study has no set `{rule: mixed_topk, match: [...]}` among its rules."
+        else "Nothing was compared: the study has no set `{rule: mixed_topk, match: [...]}` in `routing`."
     )
     shown = frame[list(EQUAL_COMPUTE_TITLES)].rename(columns=EQUAL_COMPUTE_TITLES)
     kinds = {
@@ -111,21 +113,19 @@ def write_main_table(path: str | Path, tables: Tables, **options: Any) -> None:
     )
 
 
-def write_speed_table(path: str | Path, speed: dict[str, Any], **options: Any) -> None:
-    """Prefill and decode speed, as measured."""
+def write_speed_table(path: str | Path, speeds: list[dict[str, Any]], **options: Any) -> None:
+    """Prefill and decode speed of each model, as measured."""
+    rows = [row for speed in speeds for row in speed["rows"]]
+    devices = " and ".join(sorted({speed["device"] for speed in speeds}))
     kinds = {
         "tokens_per_second": "speed",
         "rounds": "count",
         "prefill_tokens": "count",
         "decoded_tokens": "count",
     }
-    kinds |= {name: "ms" for name in speed["rows"][0] if "latency" in name}
-    caption = (
-        f"Measured on: {speed['device']}. Decoding is at batch size 1; median, 95th and 99th percentile."
-    )
-    write_html_table(
-        path, pd.DataFrame(speed["rows"]), title="Speed", caption=caption, kinds=kinds, **options
-    )
+    kinds |= {name: "ms" for name in rows[0] if "latency" in name}
+    caption = f"Measured on: {devices}. Decoding is at batch size 1; median, 95th and 99th percentile."
+    write_html_table(path, pd.DataFrame(rows), title="Speed", caption=caption, kinds=kinds, **options)
 
 
 def write_null_summary(path: str | Path, summary: pd.DataFrame, **options: Any) -> None:

@@ -9,10 +9,10 @@ import pandas as pd
 
 from switchyard.artifacts.files import write_text
 from switchyard.artifacts.stamps import attach_to
-from switchyard.charts.tables import Tables
 from switchyard.reporting.comparisons import configurations
 from switchyard.reporting.numbers import number
 from switchyard.reporting.tables import markdown_table
+from switchyard.warehouse.study_tables import Tables
 
 TEX_ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -26,7 +26,16 @@ TEX_ESCAPES = {
 
 
 def main_table(tables: Tables) -> pd.DataFrame:
-    """Unrounded: config_name, configuration, mean experts, then perplexity and accuracy (if any) of each dataset."""
+    """Unrounded, model by model: model, config_name, configuration, mean experts, then measures of each dataset.
+
+    These are its perplexity and, where it has one, its accuracy.
+    """
+    parts = [_of_model(tables.of(model)).assign(model=model) for model in tables.models]
+    frame = pd.concat(parts, ignore_index=True)
+    return frame[["model", *(name for name in frame if name != "model")]]
+
+
+def _of_model(tables: Tables) -> pd.DataFrame:
     frame = configurations(tables)[["config_name", "label", "avg_experts"]]
     frame = frame.rename(columns={"label": "configuration", "avg_experts": "mean experts"})
     for dataset in tables.datasets:
@@ -38,7 +47,7 @@ def main_table(tables: Tables) -> pd.DataFrame:
 
 
 def write_paper_tables(tables: Tables, folder: str | Path, stamp: dict | None = None) -> list[Path]:
-    """Write `main_table.tex`, `.md` and `.csv`; the best value of a column is bold in the first two."""
+    """Write `main_table.tex`, `.md` and `.csv`; the best value of a model in a column is bold in the first two."""
     frame = main_table(tables)
     note = orjson.dumps(stamp or {}, option=orjson.OPT_SORT_KEYS).decode()
     contents = {
@@ -56,7 +65,7 @@ def latex(frame: pd.DataFrame) -> str:
     """A booktabs tabular."""
     shown = frame.drop(columns="config_name")
     rows = _marked(shown, bold=r"\textbf{%s}", clean=_tex)
-    lines = [r"\begin{tabular}{l" + "r" * (shown.shape[1] - 1) + "}", r"\toprule"]
+    lines = [r"\begin{tabular}{ll" + "r" * (shown.shape[1] - 2) + "}", r"\toprule"]
     lines += [" & ".join(_tex(name) for name in shown.columns) + r" \\", r"\midrule"]
     lines += [" & ".join(row) + r" \\" for row in rows] + [r"\bottomrule", r"\end{tabular}"]
     return "\n".join(lines) + "\n"
@@ -75,8 +84,11 @@ def column_kind(name: str) -> str | None:
 
 
 def _marked(frame: pd.DataFrame, *, bold: str, clean) -> list[list[str]]:
-    columns = [_column(frame[name], column_kind(name), bold, clean) for name in frame.columns]
-    return [list(row) for row in zip(*columns, strict=True)]
+    rows = []
+    for _, part in frame.groupby("model", sort=False):
+        columns = [_column(part[name], column_kind(name), bold, clean) for name in part.columns]
+        rows += [list(row) for row in zip(*columns, strict=True)]
+    return rows
 
 
 def _column(values: pd.Series, kind: str | None, bold: str, clean) -> list[str]:

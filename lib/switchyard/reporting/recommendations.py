@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from switchyard.charts.tables import Tables
 from switchyard.reporting import comparisons as made
 from switchyard.reporting.findings import Findings
 from switchyard.reporting.numbers import listed
+from switchyard.warehouse.study_tables import Tables
 
 
 def recommendations(tables: Tables, found: Findings) -> list[str]:

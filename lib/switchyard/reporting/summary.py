@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from switchyard.charts.tables import Tables
 from switchyard.reporting import comparisons as made
 from switchyard.reporting.findings import MEASURES, Findings
 from switchyard.reporting.numbers import listed
 from switchyard.reporting.tables import markdown_table
+from switchyard.warehouse.study_tables import Tables
 
 UNITS = {
     "loss": "nats per target token; above zero is worse",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from switchyard.charts.tables import Tables
 from switchyard.reporting import comparisons as made
 from switchyard.reporting.findings import Findings
 from switchyard.reporting.numbers import number
 from switchyard.reporting.paper import main_table, markdown
 from switchyard.reporting.tables import markdown_table
 from switchyard.reporting.verdicts import interval
+from switchyard.warehouse.study_tables import Tables
 
 
 def against_trained(tables: Tables, found: Findings) -> list[str]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from switchyard.charts.tables import Tables
 from switchyard.reporting import comparisons as made
 from switchyard.reporting.findings import Findings
 from switchyard.reporting.numbers import listed, number
 from switchyard.reporting.tables import cells, markdown_table
+from switchyard.warehouse.study_tables import Tables
 
 LONG = 30
 """A set of more configurations has its verdicts in a table."""

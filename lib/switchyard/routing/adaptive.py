@@ -1,6 +1,6 @@
 """What the rules that count have in common: how many experts a token gets is theirs to say, all else is here.
 
-A new rule derives from `AdaptiveRule`, adds the fields that it needs, and says in `number` how many experts each token
+A new rule derives from `AdaptiveRule`, adds the fields that it needs, and says in `num_experts` how many experts each token
 should have. `LevelRule` adds a level `alpha`, `NullRule` a null distribution per layer; a rule may derive from both.
 """
 
@@ -30,7 +30,7 @@ DEFAULT_NULL = "pooled"
 
 @dataclass(frozen=True)
 class AdaptiveRule:
-    """The clamp(n, min_k, max_k) experts with the largest logits, n being what the rule answers in `number`.
+    """The clamp(n, min_k, max_k) experts with the largest logits, n being what the rule answers in `num_experts`.
 
     Ties go to the lower index. `weighting`, `trained_top_k`, `normalise`: see `switchyard.routing.weighting.weigh`.
     """
@@ -39,7 +39,7 @@ class AdaptiveRule:
     name: ClassVar[str]
     """What the rule is called in messages."""
     tests: ClassVar[bool] = True
-    """Whether `number` counts rejected hypotheses, which the selection then reports."""
+    """Whether `num_experts` counts rejected hypotheses, which the selection then reports."""
 
     max_k: int
     min_k: int = 1
@@ -61,7 +61,7 @@ class AdaptiveRule:
         """Fewest and most experts of a token."""
         return self.min_k, self.max_k
 
-    def number(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
+    def num_experts(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
         """How many experts each token should have, before clamping: int64 [tokens].
 
         `logits` [tokens, num_experts]; `ranked` are the same from the largest down, `order` the experts they belong to.
@@ -69,13 +69,13 @@ class AdaptiveRule:
         raise NotImplementedError
 
     def select(self, logits: Tensor, layer: int, context: TokenContext | None = None) -> Selection:
-        """Choose the largest logits of each token, as many as `number` says within the limits."""
+        """Choose the largest logits of each token, as many as `num_experts` says within the limits."""
         if self.max_k > logits.shape[-1]:
             raise InputError(
                 f"{self.name}: max_k is {self.max_k} but layer {layer} has {logits.shape[-1]} experts, lower max_k"
             )
         ranked, order = rank(logits)
-        number = self.number(logits, ranked, order, layer)
+        number = self.num_experts(logits, ranked, order, layer)
         return select_first(self, logits, order, number, number if self.tests else None)
 
     def of_layer(self, field_name: str, layer: int) -> Any:

@@ -28,7 +28,7 @@ class BenjaminiHochberg(NullRule, LevelRule):
         """The level of the step-up."""
         return self.alpha
 
-    def number(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
+    def num_experts(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
         """Rejections: the largest rank whose logit reaches the critical one, 0 where none does."""
         null, num_experts = self.of_layer("null", layer), logits.shape[-1]
         holds_all_logits = np.float64 if logits.dtype == torch.float64 else np.float32

@@ -65,7 +65,7 @@ class Conformal(LevelRule):
             logits.sort(axis=-1)
         return cls(**settings, calibration=columns)
 
-    def number(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
+    def num_experts(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
         """The largest k for which k experts have a p-value of at most alpha k / E, 0 where there is none."""
         num_experts = logits.shape[-1]
         bars = self.keep(layer, logits, lambda: self._bars(layer, num_experts))

@@ -39,7 +39,7 @@ class HigherCriticism(NullRule):
                 f"higher_criticism: gamma is {self.gamma}, it must lie above 0 and at most at 1 (0.10, not 10)"
             )
 
-    def number(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
+    def num_experts(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
         """The rank of the largest HC."""
         num_experts = logits.shape[-1]
         null = self.of_layer("null", layer)

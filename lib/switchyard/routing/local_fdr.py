@@ -47,7 +47,7 @@ class LocalFDR(LevelRule):
         densities = {name: read_nulls(files["nulls"], name) for name in ("unselected", "pooled")}
         return cls(**settings, **densities)
 
-    def number(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
+    def num_experts(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
         """How many logits reach the critical one."""
         critical = self.keep(layer, logits, lambda: np.array([self._critical(layer, logits.shape[-1])]))
         return (logits >= critical).sum(dim=-1)  # float64, one-dimensional: the comparison is exact

@@ -34,7 +34,7 @@ class TopP(AdaptiveRule):
         if not 0.0 < self.p <= 1.0:
             raise InputError(f"top_p: p is {self.p}, it must lie above 0 and at most at 1 (0.30, not 30)")
 
-    def number(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
+    def num_experts(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
         """One more than the experts whose probabilities still sum to less than `p`, at most all."""
         probabilities = router_probabilities(logits).gather(-1, order)
         sums = probabilities[:, :-1].cumsum(dim=-1, dtype=torch.float64)

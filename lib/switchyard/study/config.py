@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib.metadata
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,12 @@ from jsonschema.exceptions import ValidationError
 
 from switchyard.errors import InputError
 from switchyard.study.configurations import configurations
+from switchyard.study.models import known_structure
 
 _NUMBER = re.compile(r"[-+]?[0-9]*\.?[0-9]+(e[-+]?[0-9]+)?", re.IGNORECASE)
+
+RENAMED = {"rules": "routing", "evaluation.model": "evaluation.models (a list of names)"}
+"""Keys of earlier versions and what they are called now."""
 
 RESERVED_DATASETS = ("calibration", "validation")
 """Names of the prepared texts that the calibration makes for itself."""
@@ -78,6 +82,24 @@ def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def complete(config: dict[str, Any], files: Iterable[str | Path], checkout: Path) -> dict[str, Any]:
+    """The resolved configuration of a run of snakemake.
+
+    Args:
+        config: what snakemake merged of `files` and its command line. It puts a study file's keys first; the order of
+            sets and datasets is that of config.yaml.
+        files: the configuration files, read again for what snakemake's reader lets pass.
+        checkout: the folder of config.yaml and its schema.
+
+    Raises:
+        InputError: the first complaint, in one line.
+    """
+    for file in files:
+        read(file)
+    ordered = merge(read(checkout / "config.yaml"), config)
+    return resolve(ordered, read(checkout / "config.schema.yaml"))
+
+
 def resolve(config: dict[str, Any], schema: dict[str, Any], root: Path = Path(".")) -> dict[str, Any]:
     """Drop nulls of named maps, fill in defaults, check against the schema and against sense.
 
@@ -89,7 +111,8 @@ def resolve(config: dict[str, Any], schema: dict[str, Any], root: Path = Path(".
     Raises:
         InputError: the first complaint, in one line.
     """
-    named = ("models", "datasets", "corpora", "rules")
+    named = ("models", "datasets", "corpora", "routing")
+    _refuse_old_keys(config)
     pruned = {key: _without_nulls(value) if key in named else value for key, value in config.items()}
     filled = _with_defaults(pruned, schema, schema)
     errors = sorted(Draft202012Validator(schema).iter_errors(filled), key=_precedence)
@@ -98,6 +121,17 @@ def resolve(config: dict[str, Any], schema: dict[str, Any], root: Path = Path(".
     for complaint in _senseless(filled, root):
         raise InputError(f"config: {complaint}")
     return filled
+
+
+def _refuse_old_keys(config: dict[str, Any]) -> None:
+    """Raise InputError for a key of an earlier version, naming the new one."""
+    for place, new in RENAMED.items():
+        *parents, key = place.split(".")
+        section: Any = config
+        for parent in parents:
+            section = section.get(parent) if isinstance(section, dict) else None
+        if isinstance(section, dict) and key in section:
+            raise InputError(f"config: {place}: this key is now called {new}; rename it")
 
 
 def _precedence(error: ValidationError) -> tuple[list[str], bool]:
@@ -210,9 +244,8 @@ def _fault(error: ValidationError) -> str:
 
 def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
     """What a schema cannot say."""
-    evaluated = config["evaluation"]["model"]
-    if evaluated not in config["models"]:
-        yield f"evaluation.model: {evaluated!r} is no model of this study; name one of {', '.join(config['models'])}"
+    for unknown in [name for name in config["evaluation"]["models"] if name not in config["models"]]:
+        yield f"evaluation.models: {unknown!r} is no model of this study; name some of {', '.join(config['models'])}"
     for name in config["datasets"]:
         if _origin(config["datasets"][name]) in map(_origin, config["calibration"].values()):
             yield f"datasets.{name}: the nulls would be fitted on it or checked with it; give calibration another split"
@@ -228,13 +261,27 @@ def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
     for name in _corpus_packages(config):
         if not any(importlib.metadata.distributions(name=name)):
             yield f"corpus.packages: {name!r} is not installed; install it or drop it from the corpus"
-    names = [one.name for one in configurations(config)]
-    if not names:
-        yield "rules: no set is enabled; enable one"
-    for unknown in set(config["inspector"]["configurations"] or []) - set(names):
+    yield from _unroutable(config, root)
+
+
+def _unroutable(config: dict[str, Any], root: Path) -> Iterator[str]:
+    """What is wrong with the sets of configurations."""
+    found = configurations(config)
+    names = [(one.model, one.name) for one in found]
+    for model in config["evaluation"]["models"]:
+        if not any(one.model == model for one in found):
+            yield f"routing: no enabled set runs on {model}; enable one, or drop it from evaluation.models"
+    for unknown in set(config["inspector"]["configurations"] or []) - {one.name for one in found}:
         yield f"inspector.configurations: {unknown!r} is no configuration of this study; drop it or enable its set"
-    for twice in [n for n in names if names.count(n) > 1]:
-        yield f"rules: two sets give the configuration {twice!r}; give each its own values"
+    for model, twice in [n for n in names if names.count(n) > 1]:
+        yield f"routing: two sets give {model} the configuration {twice!r}; give each its own values"
+    for one in found:
+        known = known_structure(config, one.model, root)
+        if known and (one.most_experts or 0) > known["num_experts"]:
+            yield (
+                f"routing.{one.set_name}: {one.name} asks for {one.most_experts} experts a token, {one.model} has "
+                f"{known['num_experts']}; lower it, or name other `models` for the set"
+            )
 
 
 def _unobservable(config: dict[str, Any], root: Path) -> Iterator[str]:

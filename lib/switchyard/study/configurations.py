@@ -1,4 +1,4 @@
-"""The routing configurations of a study: what its named sets of rules span."""
+"""The routing configurations of a study: what its named sets span, for each of their models."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from switchyard.routing.registry import config_label, config_name, entry
 RUN_SETTINGS = ("keep_logits", "spelled_out_samples")
 """What a set of configurations may say otherwise than `evaluation`."""
 
-_OF_THE_SET = ("rule", "enabled", *RUN_SETTINGS)
+_OF_THE_SET = ("rule", "enabled", "models", *RUN_SETTINGS)
 
 
 class Configuration(NamedTuple):
-    """One routing configuration of a study."""
+    """One routing configuration of a study on one model."""
 
+    model: str
+    """Name of the model."""
     name: str
     """As in file names."""
     label: str
     """As readers see it."""
     set_name: str
-    """The set in `rules` that it comes from."""
+    """The set in `routing` that it comes from."""
     rule: str
     settings: dict[str, Any]
     """Of the rule; `matched` names the configuration that it takes its number of experts from."""
@@ -32,64 +34,99 @@ class Configuration(NamedTuple):
 
     @property
     def job(self) -> dict[str, Any]:
-        """What a job must know to make the rule (`switchyard.study.experiment.build_rule`), and nothing else."""
-        return {"config": self.name, "rule": self.rule, "home": entry(self.rule).home, **self.settings}
+        """Arguments of `switchyard.study.experiment.build_rule` but for the files."""
+        return {"config": self.name, "home": entry(self.rule).home, "settings": self.settings}
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What is said of it in tables and no job needs."""
+    def described(self) -> dict[str, Any]:
+        """What tables say of it and no job needs."""
         settings = {key: self.settings.get(key) for key in ("matched", "target_k")}
-        return {"set_name": self.set_name, "label": self.label, **settings}
+        return {
+            "model": self.model,
+            "config": self.name,
+            "set_name": self.set_name,
+            "label": self.label,
+            **settings,
+        }
+
+    @property
+    def most_experts(self) -> int | None:
+        """The most experts of a token that its settings name; None for a matched one, whose partner names them."""
+        return self.settings.get("k") or self.settings.get("max_k")
 
 
 def configurations(config: dict[str, Any]) -> list[Configuration]:
-    """Every configuration of the study, in the order of its sets.
+    """Every configuration of the study: model by model, in the order of its sets.
 
-    A set in `rules` spans the product of its list-valued settings, in the order in which they stand. A set with
-    `match` has one configuration for each of the sets that it names.
+    A set in `routing` spans the product of its list-valued settings, in the order in which they stand, for each of its
+    `models` (default: all that are evaluated). A set with `match` has one configuration for each of the sets that it
+    names, on the models of those.
     """
-    rules = {name: one for name, one in config["rules"].items() if one["enabled"]}
-    plain = {name: list(_spanned(name, one)) for name, one in rules.items() if "match" not in one}
-    matched = {
-        name: [_matched(name, one, partner) for partner in _partners(name, one, plain, config["rules"])]
-        for name, one in rules.items()
-        if "match" in one
-    }
-    return [found for name in rules for found in (plain | matched)[name]]
+    sets = {name: one for name, one in config["routing"].items() if one["enabled"]}
+    evaluated = config["evaluation"]["models"]
+    found = []
+    for model in evaluated:
+        plain = {
+            name: list(_spanned(model, name, one))
+            for name, one in sets.items()
+            if "match" not in one and model in _models(name, one, evaluated)
+        }
+        matched = {
+            name: [_matched(name, one, other) for other in _partners(name, one, plain, config["routing"])]
+            for name, one in sets.items()
+            if "match" in one
+        }
+        found += [one for name in sets for one in (plain | matched).get(name, ())]
+    return found
 
 
-def inspected(config: dict[str, Any]) -> list[str]:
-    """Names of the configurations that the inspector shows: those asked for, or the first of each set."""
-    first: dict[str, str] = {}
+def _models(name: str, given: dict[str, Any], evaluated: list[str]) -> list[str]:
+    """Models that a set runs on."""
+    wanted = given.get("models") or evaluated
+    if unknown := [model for model in wanted if model not in evaluated]:
+        raise InputError(
+            f"config: routing.{name}.models: {unknown[0]!r} is not evaluated; name some of {', '.join(evaluated)} "
+            "(evaluation.models), or disable the set"
+        )
+    return wanted
+
+
+def inspected(config: dict[str, Any], model: str) -> list[str]:
+    """Names of the configurations of a model that the inspector shows: those asked for, or the first of each set."""
+    asked = config["inspector"]["configurations"]
+    names: list[str] = []
+    sets: set[str] = set()
     for one in configurations(config):
-        first.setdefault(one.set_name, one.name)
-    return config["inspector"]["configurations"] or list(first.values())
+        if one.model == model and (one.name in asked if asked else one.set_name not in sets):
+            names.append(one.name)
+            sets.add(one.set_name)
+    return names
 
 
-def _spanned(name: str, given: dict[str, Any]) -> Iterator[Configuration]:
+def _spanned(model: str, name: str, given: dict[str, Any]) -> Iterator[Configuration]:
     settings = {key: value for key, value in given.items() if key not in _OF_THE_SET}
     axes = [key for key, value in settings.items() if isinstance(value, list)]
     for values in itertools.product(*(settings[axis] for axis in axes)):
         chosen = {**settings, **dict(zip(axes, values))}
         if chosen.get("min_k", 0) > chosen.get("max_k", 10**9):
             raise InputError(
-                f"config: rules.{name}: min_k {chosen['min_k']} is above max_k {chosen['max_k']}; lower it"
+                f"config: routing.{name}: min_k {chosen['min_k']} is above max_k {chosen['max_k']}; lower it"
             )
         try:
             own_name, label = config_name(given["rule"], chosen), config_label(given["rule"], chosen)
         except InputError as error:
-            raise InputError(f"config: rules.{name}: {error}") from error
-        yield Configuration(own_name, label, name, given["rule"], chosen, _run_settings(given))
+            raise InputError(f"config: routing.{name}: {error}") from error
+        yield Configuration(model, own_name, label, name, given["rule"], chosen, _run_settings(given))
 
 
 def _partners(
-    name: str, given: dict[str, Any], plain: dict[str, list[Configuration]], rules: dict[str, Any]
+    name: str, given: dict[str, Any], plain: dict[str, list[Configuration]], sets: dict[str, Any]
 ) -> Iterator[Configuration]:
     for other in given["match"]:
-        if other not in rules or "match" in rules[other]:
-            known = [set_name for set_name, one in rules.items() if "match" not in one]
+        if other not in sets or "match" in sets[other]:
+            known = [set_name for set_name, one in sets.items() if "match" not in one]
             raise InputError(
-                f"config: rules.{name}.match: {other!r} is no set with settings of its own; "
+                f"config: routing.{name}.match: {other!r} is no set with settings of its own; "
                 f"name some of {', '.join(known)}"
             )
         yield from plain.get(other, ())
@@ -99,7 +136,7 @@ def _matched(name: str, given: dict[str, Any], partner: Configuration) -> Config
     settings = {"matched": partner.name, "weighting": partner.settings["weighting"]}
     label = config_label(given["rule"], settings, partner=partner.label)
     own_name = config_name(given["rule"], settings)
-    return Configuration(own_name, label, name, given["rule"], settings, _run_settings(given))
+    return Configuration(partner.model, own_name, label, name, given["rule"], settings, _run_settings(given))
 
 
 def _run_settings(given: dict[str, Any]) -> dict[str, Any]:

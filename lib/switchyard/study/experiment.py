@@ -1,10 +1,11 @@
-"""An experiment's identity: its rule made from a configuration's settings, and the head of its logs."""
+"""An experiment: its identity and settings as one value, the rule made from them, and the head of its logs."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from switchyard.artifacts.files import read_stamp
@@ -14,89 +15,135 @@ from switchyard.errors import InputError
 SCHEMA_VERSION = 1
 """Of the logs, traces and scores; raised when a field changes its meaning."""
 
-_NOT_SETTINGS = ("config", "rule", "home")
+
+@dataclass(frozen=True)
+class Run:
+    """How an experiment is run: `evaluation` of the study, with what the set of configurations says otherwise."""
+
+    batch_tokens: int
+    """Most tokens of a batch, padding included."""
+    threads: int
+    keep_logits: bool
+    """Whether the trace holds every router logit."""
+    spelled_out_samples: int | None
+    """Samples written out in the internal log; None for all."""
 
 
-def build_rule(setting: Mapping[str, Any], files: Mapping[str, Any]) -> Any:
+@dataclass(frozen=True)
+class Experiment:
+    """A configuration of a model on a dataset, with everything that its numbers depend on but the files it reads.
+
+    It stands whole in the run stamp, so that the experiment can be repeated from a result.
+    """
+
+    study: str
+    model: str
+    config: str
+    """Name of the configuration, as in file names."""
+    dataset: str
+    rule: str
+    """Name of the routing rule in the registry."""
+    home: str
+    """`module:Class` of the rule."""
+    settings: dict[str, Any]
+    """Of the rule, as the study asks for them."""
+    model_entry: dict[str, Any]
+    """The entry of `models` in the study."""
+    dataset_entry: dict[str, Any]
+    """The entry of `datasets` in the study."""
+    run: Run
+
+    @property
+    def dtype(self) -> str:
+        """Precision of weights and arithmetic."""
+        return self.model_entry["dtype"]
+
+    @property
+    def max_length(self) -> int:
+        """Most tokens of a sequence."""
+        return self.dataset_entry["max_length"]
+
+    @property
+    def samples(self) -> int:
+        """Samples that are evaluated."""
+        return self.dataset_entry["samples"]
+
+    def as_json(self) -> dict[str, Any]:
+        """What `from_json` reads."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Experiment:
+        """The experiment of a run stamp or of a job's parameters."""
+        return cls(**{**content, "run": Run(**content["run"])})
+
+    def build_rule(self, files: Mapping[str, Any]) -> Any:
+        """The routing rule, see `build_rule`."""
+        return build_rule(self.config, self.home, self.settings, files)
+
+    def rule_as_run(self, rule: Any) -> dict[str, Any]:
+        """The rule's settings as asked for, and its numbers as they were run: a solved alpha, a matched k."""
+        fields = {one.name: getattr(rule, one.name) for one in dataclasses.fields(rule) if one.init}
+        numbers = {name: value for name, value in fields.items() if isinstance(value, int | float | str)}
+        return {**self.settings, **numbers}
+
+    def head(self, rule: Any, structure: Mapping[str, Any]) -> dict[str, Any]:
+        """What every file of the experiment says about itself (DESIGN: `logs/{config}_{dataset}.json`).
+
+        Raises:
+            InputError: the rule asks for more experts than the model has.
+        """
+        fewest, most = rule.limits
+        if most > structure["num_experts"]:
+            raise InputError(
+                f"routing: {self.config} asks for {most} experts a token, {self.model} has "
+                f"{structure['num_experts']}; lower it"
+            )
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "study": self.study,
+            "model": self.model,
+            "config": self.config,
+            "strategy": self.rule,
+            "k_or_max_k": most,
+            "min_k": fewest,
+            "alpha": getattr(rule, "alpha", None),
+            "null": self.settings.get("null_distribution"),
+            "weighting": self.settings["weighting"],
+            "num_experts": structure["num_experts"],
+            "num_layers": structure["num_layers"],
+            "trained_top_k": structure["top_k"],
+            "dataset": self.dataset,
+        }
+
+
+def build_rule(config: str, home: str, settings: Mapping[str, Any], files: Mapping[str, Any]) -> Any:
     """The routing rule of a configuration.
 
     Args:
-        setting: `configurations.Configuration.job`.
+        config: its name, for messages.
+        home: `module:Class` of the rule.
+        settings: of the rule.
         files: the study's files that the rule reads, by name: `nulls`, `logits`, `budgets`, `matched` (a list).
 
     Raises:
         InputError: a setting the rule does not have or lacks, or a value it refuses.
     """
-    module, _, name = setting["home"].partition(":")
+    module, _, name = home.partition(":")
     rule_class = getattr(importlib.import_module(module), name)
-    settings = {key: value for key, value in setting.items() if key not in _NOT_SETTINGS}
     try:
         if hasattr(rule_class, "from_study"):
             return rule_class.from_study(settings, files)
         return rule_class(**settings)
     except TypeError as error:
-        raise InputError(f"{setting['config']}: settings {', '.join(settings)}: {error}") from error
+        raise InputError(f"{config}: settings {', '.join(settings)}: {error}") from error
 
 
 def digests(files: Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 of every file that a rule reads, for a run stamp; of traces (a list), that of their own stamps."""
     return {
-        name: sha256_json([_whole_stamp(path) for path in found])
+        name: sha256_json([read_stamp(path) for path in found])
         if isinstance(found, list)
         else sha256_file(found)
         for name, found in files.items()
-    }
-
-
-def _whole_stamp(path: str) -> dict[str, Any]:
-    """The run stamp of a trace that is as it was written."""
-    sha256_file(path)
-    return read_stamp(path)
-
-
-def rule_as_run(setting: Mapping[str, Any], rule: Any) -> dict[str, Any]:
-    """A rule's settings as they were asked for, and its numbers as they were run: a solved alpha, a matched k."""
-    asked = {key: value for key, value in setting.items() if key not in _NOT_SETTINGS}
-    fields = {one.name: getattr(rule, one.name) for one in dataclasses.fields(rule) if one.init}
-    return {
-        **asked,
-        **{name: value for name, value in fields.items() if isinstance(value, int | float | str)},
-    }
-
-
-def experiment_head(
-    *,
-    study: str,
-    model: str,
-    setting: Mapping[str, Any],
-    rule: Any,
-    dataset: str,
-    structure: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What every file of an experiment says about itself (DESIGN: `logs/{config}_{dataset}.json`).
-
-    Raises:
-        InputError: the rule asks for more experts than the model has.
-    """
-    fewest, most = rule.limits
-    if most > structure["num_experts"]:
-        raise InputError(
-            f"rules: {setting['config']} asks for {most} experts a token, {model} has "
-            f"{structure['num_experts']}; lower it"
-        )
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "study": study,
-        "model": model,
-        "config": setting["config"],
-        "strategy": setting["rule"],
-        "k_or_max_k": most,
-        "min_k": fewest,
-        "alpha": getattr(rule, "alpha", None),
-        "null": setting.get("null_distribution"),
-        "weighting": setting["weighting"],
-        "num_experts": structure["num_experts"],
-        "num_layers": structure["num_layers"],
-        "trained_top_k": structure["top_k"],
-        "dataset": dataset,
     }

@@ -79,7 +79,7 @@ class Trace:
         missing = [name for name in COLUMNS if name not in self._file.schema_arrow.names]
         if missing:
             raise InputError(
-                f"{self.path}: not a trace, column {missing[0]} is missing; give a file of evaluate/traces"
+                f"{self.path}: not a trace, column {missing[0]} is missing; give a file of evaluate/<model>/traces"
             )
         self.rows: int = self._file.metadata.num_rows
         self.has_logits: bool = LOGITS in self._file.schema_arrow.names

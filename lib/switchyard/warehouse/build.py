@@ -23,6 +23,8 @@ from switchyard.warehouse.invariants import refuse_impossible
 from switchyard.warehouse.logits import measured
 
 STRUCTURE_KEYS = (
+    "num_hidden_layers",
+    "dense_intermediate_size",
     "hidden_size",
     "intermediate_size",
     "num_heads",
@@ -33,6 +35,7 @@ STRUCTURE_KEYS = (
 """What flops_reduction_exact_pct needs of `switchyard.models.blocks.describe`."""
 
 SPEED_COLUMNS = (
+    "model",
     "config",
     "tokens_per_second",
     "latency_ms_per_token",
@@ -44,7 +47,7 @@ SPEED_COLUMNS = (
 _EXPERIMENTS = pa.schema(
     [
         ("ordinal", pa.int32()),
-        *((name, pa.string()) for name in ("config", "dataset", "schema_version", "study", "model")),
+        *((name, pa.string()) for name in ("model", "config", "dataset", "schema_version", "study")),
         *((name, pa.string()) for name in ("strategy", "kind", "set_name", "label", "matched")),
         ("target_k", pa.float64()),
         ("k_or_max_k", pa.int32()),
@@ -66,7 +69,7 @@ def build(
     *,
     experiments: Sequence[Mapping[str, Any]],
     speed_rows: Sequence[Mapping[str, Any]] = (),
-    structure: Mapping[str, Any],
+    structures: Mapping[str, Mapping[str, Any]],
     study_folder: str | Path,
     stamp: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -77,17 +80,16 @@ def build(
     matched, target_k, strategy, k_or_max_k, min_k, alpha, null, weighting, num_experts, num_layers, trained_top_k,
     dataset, kind, trace, scores, trace_repeat, scores_repeat (None without a repeat), provenance`. Paths must
     lie under `study_folder`; the database names them relative to it, so it is read with that folder as working
-    directory. `speed_rows`: dicts with SPEED_COLUMNS, none for a configuration that was not timed. `structure`:
-    STRUCTURE_KEYS. `stamp` is kept in the table
-    `provenance`. `progress(done, total)` is called after each experiment. Raises ImpossibleResult for a
-    result that breaks an invariant; then no database is left.
+    directory. `speed_rows`: dicts with SPEED_COLUMNS, none for a configuration that was not timed. `structures`: by
+    model, STRUCTURE_KEYS. `stamp` is kept in the table `provenance`. `progress(done, total)` is called after each
+    experiment. Raises ImpossibleResult for a result that breaks an invariant; then no database is left.
     """
     folder = Path(study_folder).resolve()
     rows = [_experiment_row(number, one, folder) for number, one in enumerate(experiments)]
     with atomic(database) as partial:
         connection = create(partial, folder)
         try:
-            _insert_inputs(connection, rows, speed_rows, structure)
+            _insert_inputs(connection, rows, speed_rows, structures)
             if stamp is not None:
                 connection.execute("INSERT INTO provenance VALUES (?)", [orjson.dumps(stamp).decode()])
             for done, row in enumerate(rows, 1):
@@ -132,14 +134,18 @@ def _insert_inputs(
     connection: duckdb.DuckDBPyConnection,
     rows: list[dict[str, Any]],
     speed_rows: Sequence[Mapping[str, Any]],
-    structure: Mapping[str, Any],
+    structures: Mapping[str, Mapping[str, Any]],
 ) -> None:
     run_sql(connection, "inputs")
     run_sql(connection, "trace_tables")
     _insert(connection, "experiments", pa.Table.from_pylist(rows, schema=_EXPERIMENTS))
-    sizes = {key: structure[key] for key in STRUCTURE_KEYS}
-    _insert(connection, "model_structure", pa.Table.from_pylist([sizes]))
-    speed = pa.schema([(name, pa.string() if name == "config" else pa.float64()) for name in SPEED_COLUMNS])
+    sizes = [
+        {"model": model, **{key: found[key] for key in STRUCTURE_KEYS}} for model, found in structures.items()
+    ]
+    structure = pa.schema([("model", pa.string()), *((key, pa.int64()) for key in STRUCTURE_KEYS)])
+    _insert(connection, "model_structure", pa.Table.from_pylist(sizes, schema=structure))
+    texts = ("model", "config")
+    speed = pa.schema([(name, pa.string() if name in texts else pa.float64()) for name in SPEED_COLUMNS])
     _insert(connection, "speed", pa.Table.from_pylist([dict(row) for row in speed_rows], schema=speed))
 
 
@@ -161,7 +167,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, content: pa.Table
 
 def _count(connection: duckdb.DuckDBPyConnection, row: dict[str, Any], folder: Path) -> None:
     """Add one experiment's samples and the counts of its trace."""
-    named = {name: row[name] for name in ("config", "dataset")}
+    named = {name: row[name] for name in ("model", "config", "dataset")}
     run_sql(connection, "samples", **named, scores=row["scores"])
     sizes = {name: row[name] for name in ("num_layers", "num_experts")}
     run_sql(connection, "trace_counts", **named, **sizes, trace=row["trace"])

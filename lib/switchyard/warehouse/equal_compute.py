@@ -25,6 +25,7 @@ NAME = "equal_compute"
 
 SCHEMA = pa.schema(
     [
+        ("model", pa.string()),
         ("config_name", pa.string()),
         ("dataset", pa.string()),
         ("against", pa.string()),
@@ -50,12 +51,14 @@ STANDARD_ERRORS = 6.0
 """How far the mean of a mixed top-k may lie from the mean it was given; chance takes it farther once in 5e8 runs."""
 
 _COMPARISONS = """
-SELECT mixed.matched AS config_name, mixed.dataset, mixed.config AS against,
+SELECT mixed.model, mixed.matched AS config_name, mixed.dataset, mixed.config AS against,
     own.avg_experts, drawn.avg_experts AS against_avg_experts, mixed.num_layers
 FROM experiments AS mixed
-    LEFT JOIN experiments AS this ON this.config = mixed.matched AND this.dataset = mixed.dataset
-    LEFT JOIN quality AS own ON own.config = this.config AND own.dataset = this.dataset
-    LEFT JOIN quality AS drawn ON drawn.config = mixed.config AND drawn.dataset = mixed.dataset
+    LEFT JOIN experiments AS this
+        ON this.model = mixed.model AND this.config = mixed.matched AND this.dataset = mixed.dataset
+    LEFT JOIN quality AS own ON own.model = this.model AND own.config = this.config AND own.dataset = this.dataset
+    LEFT JOIN quality AS drawn
+        ON drawn.model = mixed.model AND drawn.config = mixed.config AND drawn.dataset = mixed.dataset
 WHERE mixed.strategy = 'mixed_topk' AND mixed.matched IS NOT NULL
 ORDER BY this.ordinal, mixed.ordinal
 """
@@ -67,8 +70,8 @@ SELECT this.sample_id IS NOT DISTINCT FROM other.sample_id AND this.tokens IS NO
     this.tokens AS tokens, len(this.log_likelihood) AS sequences,
     coalesce(this.correct_norm, this.correct) AS right_here,
     coalesce(other.correct_norm, other.correct) AS right_there
-FROM (FROM samples WHERE config = $config_name AND dataset = $dataset) AS this
-    FULL JOIN (FROM samples WHERE config = $against AND dataset = $dataset) AS other
+FROM (FROM samples WHERE model = $model AND config = $config_name AND dataset = $dataset) AS this
+    FULL JOIN (FROM samples WHERE model = $model AND config = $against AND dataset = $dataset) AS other
     ON this.sample_id = other.sample_id
 ORDER BY coalesce(this.sample_id, other.sample_id)
 """
@@ -77,12 +80,12 @@ ORDER BY coalesce(this.sample_id, other.sample_id)
 def equal_compute(database: str | Path) -> pa.Table:
     """Every configuration that has an executed mixed top-k as partner, per dataset, in the study's order.
 
-    Columns: `config_name, dataset, against` (the mixed top-k), `samples`; `avg_experts, against_avg_experts` (mean
-    experts per layer and token); `loss_difference` (nats per target token, this minus the mixed: above 0 is worse)
+    Columns: `model, config_name, dataset, against` (the mixed top-k), `samples`; `avg_experts, against_avg_experts`
+    (mean experts per layer and token); `loss_difference` (nats per target token, this minus the mixed: above 0 is worse)
     with its 95 % bootstrap interval `loss_difference_low, loss_difference_high` and its p-value `loss_p`
     (`switchyard.statistics.paired`); `accuracy_difference` (share; cloze acc, choice acc_norm), `only_this_correct,
     only_against_correct` (samples) and `mcnemar_p`, all null for text. `loss_p_holm` is adjusted for all losses of
-    the study, `accuracy_p_holm` for all accuracies; `loss_verdict` and `accuracy_verdict` are `better`, `worse` or
+    one model, `accuracy_p_holm` for all its accuracies; `loss_verdict` and `accuracy_verdict` are `better`, `worse` or
     `not distinguishable`. No rows where the study has no such partner.
 
     Raises InputError where a partner's configuration was not evaluated, ImpossibleResult where the two were given
@@ -93,7 +96,8 @@ def equal_compute(database: str | Path) -> pa.Table:
         samples = [_samples(connection, one) for one in comparisons]
     losses = ratio_tests([(own["difference"], own["weight"]) for own in samples])
     found = [_row(one, own, test) for one, own, test in zip(comparisons, samples, losses, strict=True)]
-    _judge(found)
+    for model in {row["model"] for row in found}:
+        _judge([row for row in found if row["model"] == model])
     return pa.Table.from_pylist(found, schema=SCHEMA)
 
 
@@ -106,12 +110,12 @@ def write_equal_compute(
 
 def _samples(connection: duckdb.DuckDBPyConnection, one: dict[str, Any]) -> dict[str, np.ndarray]:
     """The samples of one comparison, column by column, in order."""
-    place = f"{one['config_name']} against {one['against']} on {one['dataset']}"
+    place = f"{one['model']}: {one['config_name']} against {one['against']} on {one['dataset']}"
     if one["avg_experts"] is None:
         raise InputError(
             f"{place}: {one['config_name']} was not evaluated there; evaluate it, or match another"
         )
-    named = {name: one[name] for name in ("config_name", "dataset", "against")}
+    named = {name: one[name] for name in ("model", "config_name", "dataset", "against")}
     found = connection.execute(_PAIRS, named).fetchnumpy()
     strangers = int(np.count_nonzero(~found["paired"]))
     if strangers:
@@ -151,7 +155,7 @@ def draw_error(mean: float, tokens: np.ndarray, sequences: np.ndarray, layers: i
 def _row(one: dict[str, Any], own: dict[str, np.ndarray], loss: RatioTest) -> dict[str, Any]:
     """A row without what needs the others."""
     return {
-        **{name: one[name] for name in ("config_name", "dataset", "against")},
+        **{name: one[name] for name in ("model", "config_name", "dataset", "against")},
         "samples": len(own["difference"]),
         "avg_experts": one["avg_experts"],
         "against_avg_experts": one["against_avg_experts"],
@@ -177,7 +181,7 @@ def _accuracy(here: np.ma.MaskedArray, there: np.ma.MaskedArray) -> dict[str, An
 
 
 def _judge(found: list[dict[str, Any]]) -> None:
-    """Adjust the p-values of each family, all losses and all accuracies, and add the verdicts."""
+    """Adjust the p-values of one model's families, all losses and all accuracies, and add the verdicts."""
     losses = holm([row["loss_p"] for row in found])
     accuracies = holm([row["mcnemar_p"] for row in found])
     for row, loss, accuracy in zip(found, losses, accuracies, strict=True):

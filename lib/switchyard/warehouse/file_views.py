@@ -22,7 +22,7 @@ _VIEWS = {
     "repeat_scores": ("scores_repeat", "The same for the samples that were run again."),
 }
 
-_PLACE = " Read with the study's folder as working directory; filter by config and dataset to open few files."
+_PLACE = " Read with the study's folder as working directory; filter by model, config and dataset to open few files."
 
 _SCORES = {
     "greedy": "Cloze: every target token is the most probable one.",
@@ -49,7 +49,7 @@ def create_file_views(
 
 
 def _part(row: dict[str, Any], path: str) -> str:
-    keys = f"{literal(row['config'])} AS config, {literal(row['dataset'])} AS dataset"
+    keys = ", ".join(f"{literal(row[key])} AS {key}" for key in ("model", "config", "dataset"))
     return f"SELECT {keys}, * FROM read_parquet({literal(path)})"
 
 

@@ -17,7 +17,7 @@ from switchyard.warehouse.tables import PRINTED, cell
 def refuse_differing_prints(tables: str | Path, logs: str | Path) -> None:
     """Raise ImpossibleResult where the CSV, JSON and Parquet tables and the summaries do not agree to the digit.
 
-    `tables` holds what `write_tables` wrote, `logs` what `write_summaries` wrote.
+    `tables` holds what `write_tables` wrote, `logs` the folder that `write_summaries` wrote into.
     """
     for name in PRINTED:
         stored = pq.read_table(Path(tables) / f"{name}.parquet").to_pylist()
@@ -32,7 +32,7 @@ def refuse_differing_prints(tables: str | Path, logs: str | Path) -> None:
 def _from_logs(results: list[dict[str, Any]], logs: Path) -> Iterator[dict[str, Any]]:
     """The rows of the results table again, from the summary of each."""
     for row in results:
-        log = read_json(logs / f"{row['config_name']}_{row['dataset']}.json")
+        log = read_json(logs / row["model"] / "logs" / f"{row['config_name']}_{row['dataset']}.json")
         head = {"config_name": log["config"], "routing_type": log["strategy"]}
         known = {**log, **log["quality"], **log["metrics"], **head}
         yield {key: known[key] for key in row}
@@ -46,7 +46,7 @@ def _compare(place: str, found: list[dict[str, Any]], stored: list[dict[str, Any
     for ours, theirs in zip(found, stored, strict=True):
         for key, value in theirs.items():
             if ours.get(key) != value:
-                named = f"{theirs['config_name']} {theirs.get('dataset', '')}".strip()
+                named = f"{theirs['model']} {theirs['config_name']} {theirs.get('dataset', '')}".strip()
                 raise ImpossibleResult(
                     f"{place}: {key} of {named} is {ours.get(key)}, in the Parquet table {value}; aggregate again"
                 )

@@ -1,4 +1,4 @@
-"""The summary log of every experiment, `logs/{config}_{dataset}.json` (DESIGN 4)."""
+"""The summary log of every experiment, `{model}/logs/{config}_{dataset}.json` (DESIGN 4)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HEAD = (
 
 
 def write_summaries(database: str | Path, folder: str | Path) -> list[Path]:
-    """Write one summary per experiment into `folder`; returns their paths in the study's order."""
+    """Write one summary per experiment below `folder`, the stage's; returns their paths in the study's order."""
     with open_read_only(database) as connection:
         heads = rows(connection, "SELECT * FROM logs ORDER BY ordinal")
         made = warehouse_stamp(connection)
@@ -36,8 +36,8 @@ def write_summaries(database: str | Path, folder: str | Path) -> list[Path]:
         quality = _by_experiment(rows(connection, "SELECT * FROM quality"))
     paths = []
     for head in heads:
-        key = head["config"], head["dataset"]
-        path = Path(folder) / f"{head['config']}_{head['dataset']}.json"
+        key = head["model"], head["config"], head["dataset"]
+        path = Path(folder) / head["model"] / "logs" / f"{head['config']}_{head['dataset']}.json"
         write_json(path, summary(head, metrics[key], quality[key], made))
         paths.append(path)
     return paths
@@ -62,5 +62,5 @@ def _number(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def _by_experiment(found: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(row.pop("config"), row.pop("dataset")): row for row in found}
+def _by_experiment(found: list[dict[str, Any]]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    return {(row.pop("model"), row.pop("config"), row.pop("dataset")): row for row in found}

@@ -3,7 +3,7 @@
 import pytest
 
 from reference import made_up_study
-from switchyard.charts.tables import Tables
+from switchyard.warehouse.study_tables import Tables
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ STAMP = {"code": "a </script> & <b>", "config": {"alpha": 0.3}}
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     from reference import made_up_study
-    from switchyard.charts.tables import Tables
+    from switchyard.warehouse.study_tables import Tables
 
     tables = Tables(**made_up_study.tables())
     folders = [tmp_path_factory.mktemp(name) for name in ("first", "second")]

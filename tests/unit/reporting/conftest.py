@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from reference import made_up_study
-from switchyard.charts.tables import Tables
+from switchyard.warehouse.study_tables import Tables
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 
 from reference import made_up_study
-from switchyard.charts.tables import Tables
 from switchyard.errors import InputError
 from switchyard.reporting import verdicts
 from switchyard.reporting.markdown import report, write_report
 from switchyard.reporting.numbers import COLUMN_KINDS
+from switchyard.warehouse.study_tables import Tables
 
 
 def text_of(tables, **options):

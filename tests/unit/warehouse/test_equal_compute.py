@@ -20,16 +20,14 @@ from switchyard.warehouse.equal_compute import SCHEMA, draw_error, equal_compute
 from switchyard.warehouse.invariants import ImpossibleResult
 
 COLUMNS = """
-config_name dataset against samples avg_experts against_avg_experts loss_difference loss_difference_low
+model config_name dataset against samples avg_experts against_avg_experts loss_difference loss_difference_low
 loss_difference_high loss_p loss_p_holm loss_verdict accuracy_difference only_this_correct only_against_correct
 mcnemar_p accuracy_p_holm accuracy_verdict
 """
 LAYERS = 2
-EXPERIMENTS = (
-    "ordinal INTEGER, config VARCHAR, dataset VARCHAR, strategy VARCHAR, matched VARCHAR, num_layers INTEGER"
-)
+EXPERIMENTS = "ordinal INTEGER, model VARCHAR, config VARCHAR, dataset VARCHAR, strategy VARCHAR, matched VARCHAR, num_layers INTEGER"
 SAMPLES = """
-config VARCHAR, dataset VARCHAR, sample_id BIGINT, tokens BIGINT, loss DOUBLE, loss_tokens BIGINT,
+model VARCHAR, config VARCHAR, dataset VARCHAR, sample_id BIGINT, tokens BIGINT, loss DOUBLE, loss_tokens BIGINT,
 log_likelihood DOUBLE[], correct BOOLEAN, correct_norm BOOLEAN
 """
 
@@ -45,7 +43,9 @@ class Database:
         with duckdb.connect(path) as connection:
             connection.execute(f"CREATE TABLE experiments ({EXPERIMENTS})")
             connection.execute(f"CREATE TABLE samples ({SAMPLES})")
-            connection.execute("CREATE TABLE quality (config VARCHAR, dataset VARCHAR, avg_experts DOUBLE)")
+            connection.execute(
+                "CREATE TABLE quality (model VARCHAR, config VARCHAR, dataset VARCHAR, avg_experts DOUBLE)"
+            )
 
     def add(
         self,
@@ -60,6 +60,7 @@ class Database:
         worse=0.0,
         right=0.5,
         seed=0,
+        model="tiny",
     ):
         """`worse`: nats per token above the others; `right`: share of samples answered correctly."""
         of_the_dataset, own = np.random.default_rng(7), np.random.default_rng([seed, len(config)])
@@ -69,6 +70,7 @@ class Database:
         answers = own.random(number) < right
         rows = [
             (
+                model,
                 config,
                 dataset,
                 place,
@@ -81,12 +83,12 @@ class Database:
             )
             for place in own.permutation(number).tolist()
         ]
-        self.samples[config, dataset] = sorted(rows, key=lambda row: row[2])
+        self.samples[config, dataset] = sorted(rows, key=lambda row: row[3])
         with duckdb.connect(self.path) as connection:
             [(ordinal,)] = connection.execute("SELECT count(*) FROM experiments").fetchall()
-            head = [ordinal, config, dataset, strategy, matched, LAYERS]
-            connection.execute("INSERT INTO experiments VALUES (?, ?, ?, ?, ?, ?)", head)
-            connection.execute("INSERT INTO quality VALUES (?, ?, ?)", [config, dataset, experts])
+            head = [ordinal, model, config, dataset, strategy, matched, LAYERS]
+            connection.execute("INSERT INTO experiments VALUES (?, ?, ?, ?, ?, ?, ?)", head)
+            connection.execute("INSERT INTO quality VALUES (?, ?, ?, ?)", [model, config, dataset, experts])
             given = pa.table([list(column) for column in zip(*rows, strict=True)], names=NAMES)
             connection.register("given", given)
             connection.execute("INSERT INTO samples BY NAME FROM given")

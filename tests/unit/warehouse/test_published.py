@@ -50,14 +50,16 @@ def made(folder):
         study.add("2experts_topk_baseline", dataset, kind=kind, strategy="topk", k_or_max_k=2, min_k=2)
         study.add("4experts_bh_a030", dataset, kind=kind, seed=1)
     study.build([{"config": "4experts_bh_a030", **SPEED}])
-    write_summaries(study.database, folder / "logs")
+    write_summaries(study.database, folder)
     write_tables(study.database, folder / "aggregate", {"code": "abc"})
     return study
 
 
 def test_summaries_have_the_keys_of_the_contract(study):
     for head in study.heads:
-        log = json.loads((study.folder / "logs" / f"{head['config']}_{head['dataset']}.json").read_text())
+        log = json.loads(
+            (study.folder / "tiny/logs" / f"{head['config']}_{head['dataset']}.json").read_text()
+        )
         assert list(log) == [*HEAD.split(), "metrics", "quality", "summary", "provenance"]
         assert list(log["metrics"]) == METRICS.split()
         assert {key: log[key] for key in HEAD.split()} == {key: head[key] for key in HEAD.split()}
@@ -80,7 +82,7 @@ def test_results_tables(study):
 
 
 def test_the_same_number_wherever_it_is_printed(study):
-    refuse_differing_prints(study.folder / "aggregate", study.folder / "logs")
+    refuse_differing_prints(study.folder / "aggregate", study.folder)
     rows = pq.read_table(study.folder / "aggregate" / "bh_routing_results.parquet").to_pylist()
     with (study.folder / "aggregate" / "bh_routing_results.csv").open(newline="") as file:
         for printed, row in zip(csv.DictReader(file), rows, strict=True):
@@ -91,10 +93,10 @@ def test_the_same_number_wherever_it_is_printed(study):
 
 
 @pytest.mark.parametrize(
-    "place", ["aggregate/bh_routing_results.csv", "aggregate/bh_routing_configs.json", "logs"]
+    "place", ["aggregate/bh_routing_results.csv", "aggregate/bh_routing_configs.json", "tiny/logs"]
 )
 def test_a_number_changed_in_one_place_is_refused(study, tmp_path, place):
-    for folder in ("aggregate", "logs"):
+    for folder in ("aggregate", "tiny/logs"):
         shutil.copytree(study.folder / folder, tmp_path / folder)
     path = tmp_path / place
     path = path / "4experts_bh_a030_text.json" if path.is_dir() else path
@@ -104,8 +106,8 @@ def test_a_number_changed_in_one_place_is_refused(study, tmp_path, place):
     changed = path.read_text().replace(perplexity, perplexity[:-1])
     path.unlink()  # with it goes the seal, which would tell it as damage before
     path.write_text(changed)
-    with pytest.raises(ImpossibleResult, match="perplexity of 4experts_bh_a030"):
-        refuse_differing_prints(tmp_path / "aggregate", tmp_path / "logs")
+    with pytest.raises(ImpossibleResult, match="perplexity of tiny 4experts_bh_a030"):
+        refuse_differing_prints(tmp_path / "aggregate", tmp_path)
 
 
 def test_configuration_means(study):
@@ -160,7 +162,7 @@ def test_built_twice_equal_tables(study, tmp_path):
     assert len(tables) >= 10
     for table in tables:
         assert study.query(f"FROM {table}") == again.query(f"FROM {table}")
-    for folder in ("logs", "aggregate"):
+    for folder in ("tiny/logs", "aggregate"):
         for path in (study.folder / folder).iterdir():
             assert path.read_bytes() == (again.folder / folder / path.name).read_bytes()
 

@@ -6,11 +6,11 @@ COMMENT ON COLUMN provenance.stamp IS 'JSON: code, config, inputs and library ve
 -- What the study evaluated: one row per experiment, per sample, per configuration timed.
 
 CREATE TABLE experiments (
-    ordinal INTEGER, config VARCHAR, dataset VARCHAR, schema_version VARCHAR, study VARCHAR, model VARCHAR,
+    ordinal INTEGER, model VARCHAR, config VARCHAR, dataset VARCHAR, schema_version VARCHAR, study VARCHAR,
     strategy VARCHAR, kind VARCHAR, set_name VARCHAR, label VARCHAR, matched VARCHAR, target_k DOUBLE, k_or_max_k INTEGER, min_k INTEGER, alpha DOUBLE, null_name VARCHAR,
     weighting VARCHAR, num_experts INTEGER, num_layers INTEGER, trained_top_k INTEGER, is_static BOOLEAN,
     trace VARCHAR, scores VARCHAR, trace_repeat VARCHAR, scores_repeat VARCHAR, provenance VARCHAR,
-    PRIMARY KEY (config, dataset)
+    PRIMARY KEY (model, config, dataset)
 );
 COMMENT ON TABLE experiments IS 'One row per experiment: a configuration of the router on a dataset.';
 COMMENT ON COLUMN experiments.ordinal IS 'Place in the study''s own order, from 0.';
@@ -41,10 +41,12 @@ COMMENT ON COLUMN experiments.scores_repeat IS 'Scores of the repeated samples; 
 COMMENT ON COLUMN experiments.provenance IS 'JSON: which code, config, model, data and library versions made it.';
 
 CREATE TABLE model_structure (
-    hidden_size BIGINT, intermediate_size BIGINT, num_heads BIGINT, num_key_value_heads BIGINT,
+    model VARCHAR PRIMARY KEY, num_hidden_layers BIGINT, dense_intermediate_size BIGINT, hidden_size BIGINT, intermediate_size BIGINT, num_heads BIGINT, num_key_value_heads BIGINT,
     head_dim BIGINT, vocab_size BIGINT
 );
-COMMENT ON TABLE model_structure IS 'Sizes of the model''s matrices: one row, from the model''s own config.';
+COMMENT ON TABLE model_structure IS 'Sizes of each model''s matrices, from its own config.';
+COMMENT ON COLUMN model_structure.num_hidden_layers IS 'Layers, those without experts included.';
+COMMENT ON COLUMN model_structure.dense_intermediate_size IS 'Width of the feed-forward block of a layer without experts; null where every layer has experts.';
 COMMENT ON COLUMN model_structure.hidden_size IS 'Width of the residual stream.';
 COMMENT ON COLUMN model_structure.intermediate_size IS 'Width of one expert.';
 COMMENT ON COLUMN model_structure.num_heads IS 'Query heads.';
@@ -53,10 +55,11 @@ COMMENT ON COLUMN model_structure.head_dim IS 'Width of a head.';
 COMMENT ON COLUMN model_structure.vocab_size IS 'Rows of the output head.';
 
 CREATE TABLE speed (
-    config VARCHAR PRIMARY KEY, tokens_per_second DOUBLE, latency_ms_per_token DOUBLE, latency_p50_ms DOUBLE,
-    latency_p95_ms DOUBLE, latency_p99_ms DOUBLE
+    model VARCHAR, config VARCHAR, tokens_per_second DOUBLE, latency_ms_per_token DOUBLE, latency_p50_ms DOUBLE,
+    latency_p95_ms DOUBLE, latency_p99_ms DOUBLE,
+    PRIMARY KEY (model, config)
 );
-COMMENT ON TABLE speed IS 'Speed of each configuration, measured alone on the machine; differs from run to run.';
+COMMENT ON TABLE speed IS 'Speed of each configuration, measured by one job per model, alone on the machine; differs from run to run.';
 COMMENT ON COLUMN speed.tokens_per_second IS 'Prefill tokens per second, no trace.';
 COMMENT ON COLUMN speed.latency_ms_per_token IS 'Decode at batch size 1, median, milliseconds.';
 COMMENT ON COLUMN speed.latency_p50_ms IS '50th percentile of the decode latency, milliseconds.';
@@ -64,11 +67,11 @@ COMMENT ON COLUMN speed.latency_p95_ms IS '95th percentile of the decode latency
 COMMENT ON COLUMN speed.latency_p99_ms IS '99th percentile of the decode latency, milliseconds.';
 
 CREATE TABLE samples (
-    config VARCHAR, dataset VARCHAR, sample_id BIGINT, text_preview VARCHAR, tokens BIGINT, loss DOUBLE,
+    model VARCHAR, config VARCHAR, dataset VARCHAR, sample_id BIGINT, text_preview VARCHAR, tokens BIGINT, loss DOUBLE,
     loss_tokens BIGINT, bytes BIGINT, words BIGINT, log_likelihood DOUBLE[], target_tokens INTEGER[],
     characters INTEGER[], predicted INTEGER, predicted_norm INTEGER, target INTEGER, correct BOOLEAN,
     correct_norm BOOLEAN, repeated_alike BOOLEAN,
-    PRIMARY KEY (config, dataset, sample_id)
+    PRIMARY KEY (model, config, dataset, sample_id)
 );
 COMMENT ON TABLE samples IS 'Scores of every sample of every experiment, without the predictions per position.';
 COMMENT ON COLUMN samples.sample_id IS 'Sample of the prepared dataset; pairs the configurations.';

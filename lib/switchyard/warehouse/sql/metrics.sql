@@ -1,7 +1,7 @@
 -- The sixteen metrics, and everything else measured.
 
 CREATE TABLE metrics AS
-SELECT config, dataset,
+SELECT model, config, dataset,
     exp(avg_loss) AS perplexity,
     CASE kind WHEN 'cloze' THEN acc WHEN 'choice' THEN acc_norm END AS avg_task_accuracy,
     avg_experts / k_or_max_k AS expert_activation_ratio,
@@ -21,12 +21,12 @@ SELECT config, dataset,
     expert_overlap_score,
     output_determinism
 FROM experiments
-    JOIN counts_of_experiments USING (config, dataset)
-    JOIN bounds_of_experiments USING (config, dataset)
-    JOIN layers_of_experiments USING (config, dataset)
-    JOIN scores_of_experiments USING (config, dataset)
-    JOIN overlaps_of_experiments USING (config, dataset)
-    LEFT JOIN speed USING (config)
+    JOIN counts_of_experiments USING (model, config, dataset)
+    JOIN bounds_of_experiments USING (model, config, dataset)
+    JOIN layers_of_experiments USING (model, config, dataset)
+    JOIN scores_of_experiments USING (model, config, dataset)
+    JOIN overlaps_of_experiments USING (model, config, dataset)
+    LEFT JOIN speed USING (model, config)
 ORDER BY ordinal;
 COMMENT ON TABLE metrics IS 'The sixteen metrics of every experiment.';
 COMMENT ON COLUMN metrics.perplexity IS 'exp(sum of losses / target tokens): all tokens of a text, the last word of a cloze, the true ending of a choice. Lower is better.';
@@ -47,7 +47,7 @@ COMMENT ON COLUMN metrics.expert_overlap_score IS 'Mean Jaccard of chosen sets b
 COMMENT ON COLUMN metrics.output_determinism IS 'Share of samples whose argmax at every scored position is the same in the repeat. Higher is better.';
 
 CREATE TABLE quality AS
-SELECT config, dataset,
+SELECT model, config, dataset,
     acc, acc_stderr, acc_norm, acc_norm_stderr,
     CASE kind WHEN 'perplexity' THEN exp(loss / words) WHEN 'cloze' THEN exp(loss / samples) END AS word_perplexity,
     CASE WHEN kind = 'perplexity' THEN exp(loss / bytes) END AS byte_perplexity,
@@ -63,15 +63,15 @@ SELECT config, dataset,
     routing_entropy, min_routing_entropy, max_routing_entropy,
     trained_top_k_jaccard, trained_top_k_recall, undefined_layer_pairs, repeated_samples
 FROM experiments
-    JOIN counts_of_experiments USING (config, dataset)
-    JOIN bounds_of_experiments USING (config, dataset)
-    JOIN layers_of_experiments USING (config, dataset)
-    JOIN scores_of_experiments USING (config, dataset)
-    JOIN overlaps_of_experiments USING (config, dataset)
-    LEFT JOIN products_of_experiments USING (config, dataset)
-    LEFT JOIN rejections_of_experiments USING (config, dataset)
-    LEFT JOIN entropy_of_experiments USING (config, dataset)
-    LEFT JOIN speed USING (config)
+    JOIN counts_of_experiments USING (model, config, dataset)
+    JOIN bounds_of_experiments USING (model, config, dataset)
+    JOIN layers_of_experiments USING (model, config, dataset)
+    JOIN scores_of_experiments USING (model, config, dataset)
+    JOIN overlaps_of_experiments USING (model, config, dataset)
+    LEFT JOIN products_of_experiments USING (model, config, dataset)
+    LEFT JOIN rejections_of_experiments USING (model, config, dataset)
+    LEFT JOIN entropy_of_experiments USING (model, config, dataset)
+    LEFT JOIN speed USING (model, config)
 ORDER BY ordinal;
 COMMENT ON TABLE quality IS 'Everything measured beside the sixteen metrics.';
 COMMENT ON COLUMN quality.acc IS 'Cloze: share of last words predicted greedily in full; choice: share of largest log-likelihoods that are true; null for text.';

@@ -6,31 +6,33 @@
 
 CREATE VIEW paired_differences AS
 WITH baselines AS (
-    SELECT dataset, min(config) AS against FROM experiments
-    WHERE strategy = 'topk' AND k_or_max_k = trained_top_k GROUP BY dataset
+    SELECT model, dataset, min(config) AS against FROM experiments
+    WHERE strategy = 'topk' AND k_or_max_k = trained_top_k GROUP BY model, dataset
 ),
 pairs AS (
-    SELECT e.ordinal, e.config, e.dataset, b.against, ours.sample_id,
+    SELECT e.ordinal, e.model, e.config, e.dataset, b.against, ours.sample_id,
         ours.loss - theirs.loss AS d, ours.loss_tokens AS w,
         coalesce(ours.correct_norm, ours.correct)::INTEGER AS a,
         coalesce(theirs.correct_norm, theirs.correct)::INTEGER AS b
-    FROM experiments AS e JOIN baselines AS b ON e.dataset = b.dataset AND e.config <> b.against
-    JOIN samples AS ours ON ours.config = e.config AND ours.dataset = e.dataset
+    FROM experiments AS e JOIN baselines AS b
+        ON e.model = b.model AND e.dataset = b.dataset AND e.config <> b.against
+    JOIN samples AS ours ON ours.model = e.model AND ours.config = e.config AND ours.dataset = e.dataset
     JOIN samples AS theirs
-        ON theirs.config = b.against AND theirs.dataset = e.dataset AND theirs.sample_id = ours.sample_id
+        ON theirs.model = e.model AND theirs.config = b.against AND theirs.dataset = e.dataset
+            AND theirs.sample_id = ours.sample_id
 ),
 means AS (
-    SELECT ordinal, config, dataset, against, count(*) AS samples, sum(w)::BIGINT AS tokens,
+    SELECT ordinal, model, config, dataset, against, count(*) AS samples, sum(w)::BIGINT AS tokens,
         sum(d ORDER BY sample_id) / sum(w) AS loss_difference, avg(a - b) AS accuracy_difference,
         count(*) FILTER (a > b) AS only_this_correct, count(*) FILTER (b > a) AS only_against_correct,
         count(a) AS answered
-    FROM pairs GROUP BY ordinal, config, dataset, against
+    FROM pairs GROUP BY ordinal, model, config, dataset, against
 ),
 spreads AS (
-    SELECT config, dataset,
+    SELECT model, config, dataset,
         sum((d - loss_difference * w) * (d - loss_difference * w) ORDER BY sample_id) AS loss_squares,
         sum((a - b - accuracy_difference) * (a - b - accuracy_difference) ORDER BY sample_id) AS accuracy_squares
-    FROM pairs JOIN means USING (config, dataset) GROUP BY config, dataset
+    FROM pairs JOIN means USING (model, config, dataset) GROUP BY model, config, dataset
 ),
 errors AS (
     SELECT *,
@@ -39,9 +41,9 @@ errors AS (
         CASE WHEN samples > 1 THEN 1.959963984540054 * sqrt(accuracy_squares / (samples - 1) / samples) END
             AS accuracy_half,
         only_this_correct + only_against_correct AS discordant
-    FROM means JOIN spreads USING (config, dataset)
+    FROM means JOIN spreads USING (model, config, dataset)
 )
-SELECT config AS config_name, dataset, against, samples, loss_difference,
+SELECT model, config AS config_name, dataset, against, samples, loss_difference,
     loss_difference - loss_half AS loss_difference_low, loss_difference + loss_half AS loss_difference_high,
     accuracy_difference, accuracy_difference - accuracy_half AS accuracy_difference_low,
     accuracy_difference + accuracy_half AS accuracy_difference_high,

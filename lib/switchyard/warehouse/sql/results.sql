@@ -2,29 +2,29 @@
 
 CREATE VIEW logs AS
 SELECT experiments.* EXCLUDE (min_k), samples AS total_samples, tokens AS total_tokens,
-    metrics.* EXCLUDE (config, dataset), quality.* EXCLUDE (config, dataset)
-FROM experiments JOIN scores_of_experiments USING (config, dataset)
-    JOIN metrics USING (config, dataset) JOIN quality USING (config, dataset)
+    metrics.* EXCLUDE (model, config, dataset), quality.* EXCLUDE (model, config, dataset)
+FROM experiments JOIN scores_of_experiments USING (model, config, dataset)
+    JOIN metrics USING (model, config, dataset) JOIN quality USING (model, config, dataset)
 ORDER BY ordinal;
 COMMENT ON VIEW logs IS 'The summary of every experiment in one row: head, metrics, quality; columns as in those tables.';
 COMMENT ON COLUMN logs.total_samples IS 'Samples.';
 COMMENT ON COLUMN logs.total_tokens IS 'Input tokens without padding.';
 
 CREATE VIEW bh_routing_results AS
-SELECT config AS config_name, strategy AS routing_type, k_or_max_k, alpha, dataset,
-    metrics.* EXCLUDE (config, dataset),
+SELECT model, config AS config_name, strategy AS routing_type, k_or_max_k, alpha, dataset,
+    metrics.* EXCLUDE (model, config, dataset),
     avg_experts, std_experts, min_experts, max_experts, reduction_vs_baseline, avg_loss
-FROM experiments JOIN metrics USING (config, dataset) JOIN quality USING (config, dataset)
+FROM experiments JOIN metrics USING (model, config, dataset) JOIN quality USING (model, config, dataset)
 ORDER BY ordinal;
 COMMENT ON VIEW bh_routing_results IS 'The published results: one row per experiment; columns as in metrics and quality.';
 COMMENT ON COLUMN bh_routing_results.routing_type IS 'Routing rule: topk, bh, ...';
 
 CREATE VIEW configurations AS
-SELECT config AS config_name, any_value(set_name) AS set_name, any_value(strategy) AS routing_type,
+SELECT model, config AS config_name, any_value(set_name) AS set_name, any_value(strategy) AS routing_type,
     any_value(label) AS label, max(k_or_max_k) AS k_or_max_k, min(min_k) AS min_k, any_value(alpha) AS alpha,
     any_value(target_k) AS target_k, any_value(null_name) AS null_name, any_value(weighting) AS weighting,
     any_value(matched) AS matched
-FROM experiments GROUP BY config ORDER BY min(ordinal);
+FROM experiments GROUP BY model, config ORDER BY min(ordinal);
 COMMENT ON VIEW configurations IS 'The configurations of the study in its order; a matched one has the widest limits of any dataset.';
 COMMENT ON COLUMN configurations.routing_type IS 'Routing rule: topk, bh, ...';
 
@@ -32,14 +32,14 @@ COMMENT ON COLUMN configurations.routing_type IS 'Routing rule: topk, bh, ...';
 -- An accuracy task is a dataset with an accuracy; avg() ignores the others. Speed is the configuration's own.
 CREATE VIEW bh_routing_configs AS
 WITH rows AS (
-    SELECT experiments.ordinal, experiments.config, strategy, k_or_max_k, alpha, kind,
-        metrics.* EXCLUDE (config, dataset),
+    SELECT experiments.ordinal, experiments.model, experiments.config, strategy, k_or_max_k, alpha, kind,
+        metrics.* EXCLUDE (model, config, dataset),
         avg_loss, avg_experts, std_experts, min_experts, max_experts, reduction_vs_baseline,
         flops_reduction_exact_pct,
         CASE kind WHEN 'cloze' THEN acc_stderr WHEN 'choice' THEN acc_norm_stderr END AS stderr
-    FROM experiments JOIN metrics USING (config, dataset) JOIN quality USING (config, dataset)
+    FROM experiments JOIN metrics USING (model, config, dataset) JOIN quality USING (model, config, dataset)
 )
-SELECT config AS config_name, any_value(strategy) AS routing_type, max(k_or_max_k) AS k_or_max_k,
+SELECT model, config AS config_name, any_value(strategy) AS routing_type, max(k_or_max_k) AS k_or_max_k,
     any_value(alpha) AS alpha,
     count(*) AS datasets,
     count(avg_task_accuracy) AS accuracy_tasks,
@@ -68,7 +68,7 @@ SELECT config AS config_name, any_value(strategy) AS routing_type, max(k_or_max_
     min(min_experts) AS min_experts,
     max(max_experts) AS max_experts,
     avg(reduction_vs_baseline ORDER BY ordinal) AS reduction_vs_baseline
-FROM rows GROUP BY config ORDER BY min(ordinal);
+FROM rows GROUP BY model, config ORDER BY min(ordinal);
 COMMENT ON VIEW bh_routing_configs IS 'One row per configuration: accuracy is the mean over the accuracy tasks, perplexity is that of the texts, every other measure is the mean over all datasets.';
 COMMENT ON COLUMN bh_routing_configs.routing_type IS 'Routing rule: topk, bh, ...';
 COMMENT ON COLUMN bh_routing_configs.datasets IS 'Datasets.';

@@ -9,10 +9,10 @@ SELECT layer, shared, count, count(*) AS tokens, sum(try_cast(nats AS DECIMAL(18
 FROM measured GROUP BY layer, shared, count;
 
 INSERT INTO routing_entropy
-SELECT getvariable('config'), getvariable('dataset'), layer, sum(total_nats)::DOUBLE / sum(tokens),
+SELECT getvariable('model'), getvariable('config'), getvariable('dataset'), layer, sum(total_nats)::DOUBLE / sum(tokens),
     min(min_nats), max(max_nats)
 FROM logit_measures GROUP BY layer ORDER BY layer;
 
 INSERT INTO trained_overlaps
-SELECT getvariable('config'), getvariable('dataset'), layer, shared, count, tokens
+SELECT getvariable('model'), getvariable('config'), getvariable('dataset'), layer, shared, count, tokens
 FROM logit_measures ORDER BY layer, shared, count;

@@ -1,4 +1,4 @@
--- Run once per experiment with a repeat, with the variables config, dataset, trace and trace_repeat set.
+-- Run once per experiment with a repeat, with the variables model, config, dataset, trace and trace_repeat set.
 
 INSERT INTO repeat_overlaps
 WITH again AS (
@@ -13,5 +13,5 @@ sizes AS (
     SELECT CASE WHEN a = b THEN len(a) ELSE len(list_intersect(a, b)) END AS shared, len(a) + len(b) AS total
     FROM pairs
 )
-SELECT getvariable('config'), getvariable('dataset'), shared, total - shared AS either, count(*)
+SELECT getvariable('model'), getvariable('config'), getvariable('dataset'), shared, total - shared AS either, count(*)
 FROM sizes GROUP BY shared, either ORDER BY shared, either;

@@ -1,4 +1,4 @@
-"""The aggregate tables of one study, as the figures and the report read them."""
+"""The aggregate tables of a study, as the figures and the report read them; those of one model by `of`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from switchyard.errors import InputError
 STATIC = "topk"
 """`routing_type` of the rules that give every token the same number of experts."""
 
+CONTROLS = ("mixed_topk", "random_count")
+"""`routing_type` of the rules that draw the number of experts."""
+
 FILES = {
     "results": "bh_routing_results",
     "overall": "bh_routing_configs",
@@ -24,12 +27,22 @@ FILES = {
     "equal_compute": "equal_compute",
 }
 COLUMNS = {
-    "results": ["config_name", "routing_type", "k_or_max_k", "alpha", "dataset", "perplexity", "avg_experts"],
-    "overall": ["config_name", "avg_experts"],
-    "layers": ["config_name", "dataset", "layer", "mean_count"],
-    "usage": ["config_name", "dataset", "layer", "expert", "uses"],
-    "counts": ["config_name", "dataset", "count", "tokens"],
+    "results": [
+        "model",
+        "config_name",
+        "routing_type",
+        "k_or_max_k",
+        "alpha",
+        "dataset",
+        "perplexity",
+        "avg_experts",
+    ],
+    "overall": ["model", "config_name", "avg_experts"],
+    "layers": ["model", "config_name", "dataset", "layer", "mean_count"],
+    "usage": ["model", "config_name", "dataset", "layer", "expert", "uses"],
+    "counts": ["model", "config_name", "dataset", "count", "tokens"],
     "differences": [
+        "model",
         "config_name",
         "dataset",
         "against",
@@ -38,6 +51,7 @@ COLUMNS = {
         "loss_difference_high",
     ],
     "configurations": [
+        "model",
         "config_name",
         "set_name",
         "routing_type",
@@ -51,6 +65,7 @@ COLUMNS = {
         "matched",
     ],
     "equal_compute": [
+        "model",
         "config_name",
         "dataset",
         "against",
@@ -92,6 +107,23 @@ class Tables:
         return cls(
             **{name: _read(Path(folder) / f"{file}.parquet", COLUMNS[name]) for name, file in FILES.items()}
         )
+
+    @cached_property
+    def models(self) -> list[str]:
+        """Evaluated models, in the study's order."""
+        return list(self.configurations["model"].unique())
+
+    def of(self, model: str) -> Tables:
+        """The tables of one model."""
+        frames = {name: getattr(self, name) for name in FILES}
+        return Tables(
+            **{name: frame[frame["model"] == model].reset_index(drop=True) for name, frame in frames.items()}
+        )
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether any configuration looks at the token to choose its number of experts."""
+        return not set(self.configurations["routing_type"]) <= {STATIC, *CONTROLS}
 
     @cached_property
     def configs(self) -> pd.DataFrame:

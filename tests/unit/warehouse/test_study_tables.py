@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from reference import made_up_study
-from switchyard.charts.tables import FILES, Tables
 from switchyard.errors import InputError
+from switchyard.warehouse.study_tables import FILES, Tables
 
 
 @pytest.fixture

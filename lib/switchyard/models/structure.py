@@ -1,0 +1,80 @@
+"""The structure of a mixture-of-experts model, read from its Hugging Face config alone.
+
+Imports the standard library only: memory is planned before any model class is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+EXPERT_COUNT_NAMES = ("num_experts", "num_local_experts", "n_routed_experts")
+"""Fields that say how many experts a block has."""
+
+_DEFAULTS = {
+    "olmoe": {"num_experts": 64, "num_experts_per_tok": 8, "norm_topk_prob": False, "num_hidden_layers": 16,
+              "hidden_size": 2048, "intermediate_size": 2048, "num_attention_heads": 16, "vocab_size": 50304,
+              "max_position_embeddings": 4096, "tie_word_embeddings": False},
+    "mixtral": {"num_local_experts": 8, "num_experts_per_tok": 2, "num_hidden_layers": 32, "hidden_size": 4096,
+                "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8,
+                "vocab_size": 32000, "max_position_embeddings": 131072, "tie_word_embeddings": False},
+}  # fmt: skip
+"""What transformers takes for a field that a config.json does not hold."""
+
+
+def structure(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The structure that the fields of a config.json describe; None where they name no experts.
+
+    `num_hidden_layers` counts all layers, `num_layers` those with experts (MoE blocks), `moe_layers` are the indices
+    of the latter from 0. `intermediate_size` is that of one expert, `dense_intermediate_size` that of the feed-forward
+    block of a layer without experts, None where every layer has experts. `normalise` says whether the weights of the
+    chosen experts were made to sum to 1 in training: `norm_topk_prob` where the config has it, else True (Mixtral).
+    """
+    kind = config.get("model_type")
+    known = {
+        **_DEFAULTS.get(kind, {}),
+        **{name: value for name, value in config.items() if value is not None},
+    }
+    num_experts = next((known[name] for name in EXPERT_COUNT_NAMES if known.get(name)), None)
+    if not num_experts or "num_experts_per_tok" not in known:
+        return None
+    heads = known["num_attention_heads"]
+    layers = moe_layers(known)
+    is_mixed = len(layers) < known["num_hidden_layers"]
+    return {
+        "model_type": kind,
+        "num_hidden_layers": known["num_hidden_layers"],
+        "num_layers": len(layers),
+        "moe_layers": layers,
+        "num_experts": num_experts,
+        "top_k": known["num_experts_per_tok"],
+        "normalise": bool(known.get("norm_topk_prob", True)),
+        "hidden_size": known["hidden_size"],
+        "intermediate_size": known.get("moe_intermediate_size") or known["intermediate_size"],
+        "dense_intermediate_size": known["intermediate_size"] if is_mixed else None,
+        "num_heads": heads,
+        "num_key_value_heads": known.get("num_key_value_heads") or heads,
+        "head_dim": known.get("head_dim") or known["hidden_size"] // heads,
+        "vocab_size": known["vocab_size"],
+        "max_position_embeddings": known["max_position_embeddings"],
+        "tie_word_embeddings": bool(known.get("tie_word_embeddings")),
+    }
+
+
+def moe_layers(config: Mapping[str, Any]) -> list[int]:
+    """Indices of the layers with experts, by the fields that the families use for it; all where there are none."""
+    layers = range(config["num_hidden_layers"])
+    if types := config.get("mlp_layer_types"):
+        return [layer for layer in layers if types[layer] == "sparse"]
+    dense = set(config.get("mlp_only_layers") or ())  # Qwen
+    step = config.get("decoder_sparse_step") or 1
+    first = config.get("first_k_dense_replace") or config.get("num_dense_layers") or 0  # DeepSeek, GLM, LFM2
+    period, offset = config.get("expert_layer_period") or 1, config.get("expert_layer_offset") or 0  # Jamba
+    return [
+        layer
+        for layer in layers
+        if layer not in dense
+        and (layer + 1) % step == 0
+        and layer >= first
+        and (layer - offset) % period == 0
+    ]

@@ -1,0 +1,154 @@
+"""A study as the workflow sees it: its models, configurations and experiments, and what each job reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from switchyard.artifacts.fingerprints import fingerprint
+from switchyard.routing.registry import entry, rule_module
+from switchyard.study.config import RESERVED_DATASETS
+from switchyard.study.configurations import RUN_SETTINGS, Configuration, configurations, inspected
+from switchyard.study.experiment import Experiment, Run
+from switchyard.study.models import known_structure
+
+
+class Key(NamedTuple):
+    """What names an experiment in files."""
+
+    model: str
+    config: str
+    dataset: str
+
+
+class Study:
+    """A resolved configuration with what follows from it.
+
+    Args:
+        config: what `study.config.resolve` gives.
+        checkout: the folder of the Snakefile.
+    """
+
+    def __init__(self, config: Mapping[str, Any], checkout: Path) -> None:
+        self.config = config
+        self.checkout = checkout
+        self.name: str = config["study"]
+        self.folder = f"results/{self.name}"
+        self.models: list[str] = config["evaluation"]["models"]
+        self.datasets = list(config["datasets"])
+        self.texts = {
+            **config["datasets"],
+            **{name: config["calibration"][name] for name in RESERVED_DATASETS},
+        }
+        self.configurations = {(one.model, one.name): one for one in configurations(dict(config))}
+
+    @cached_property
+    def experiments(self) -> list[Key]:
+        """Every experiment, model by model and configuration by configuration."""
+        return [Key(*pair, dataset) for pair in self.configurations for dataset in self.datasets]
+
+    @cached_property
+    def trained(self) -> list[str]:
+        """Models that the study trains itself."""
+        models = self.config["models"].items()
+        return [name for name, one in models if one["source"] == "pocket" and one["retrain"]]
+
+    @property
+    def uses_hub(self) -> bool:
+        """Whether anything comes from the hub."""
+        entries = (*self.config["models"].values(), *self.texts.values(), *self.config["corpora"].values())
+        return any(one["source"] == "hub" for one in entries)
+
+    def environment(self) -> dict[str, str]:
+        """Variables for all jobs: where they find the library, on whatever machine, and which folder they work for.
+
+        Without anything from the hub, the hub's libraries ask for nothing.
+        """
+        offline = {} if self.uses_hub else {"HF_HUB_OFFLINE": "1"}
+        library = str(self.checkout / "lib")
+        return {"PYTHONPATH": library, "SWITCHYARD_CHECKOUT": str(Path.cwd()), **offline}
+
+    def of(self, model: str) -> dict[str, Configuration]:
+        """The configurations of one model, by name."""
+        return {one.name: one for one in self.configurations.values() if one.model == model}
+
+    def inspected(self, model: str) -> list[str]:
+        """Configurations of a model that the inspector shows."""
+        return inspected(dict(self.config), model)
+
+    def budgets(self) -> list[tuple[str, str]]:
+        """(model, configuration) of those whose alpha is solved for a budget."""
+        return [pair for pair, one in self.configurations.items() if "budgets" in entry(one.rule).reads]
+
+    def files(self, template: str, keys: Iterable[Key] | None = None) -> list[str]:
+        """A path in the study's folder for each experiment; the template holds `{model}`, `{config}` and `{dataset}`."""
+        chosen = self.experiments if keys is None else keys
+        return [f"{self.folder}/{template.format(**key._asdict())}" for key in chosen]
+
+    def experiment(self, model: str, config: str, dataset: str) -> Experiment:
+        """Identity and settings of an experiment."""
+        one = self.configurations[model, config]
+        evaluation = self.config["evaluation"]
+        shared = {key: evaluation[key] for key in ("batch_tokens", "threads", *RUN_SETTINGS)}
+        return Experiment(
+            study=self.name,
+            model=model,
+            config=config,
+            dataset=dataset,
+            rule=one.rule,
+            home=entry(one.rule).home,
+            settings=one.settings,
+            model_entry=dict(self.config["models"][model]),
+            dataset_entry=dict(self.texts[dataset]),
+            run=Run(**{**shared, **one.run}),
+        )
+
+    def rule_files(self, model: str, config: str, datasets: Iterable[str]) -> dict[str, Any]:
+        """What the rule of a configuration reads, by name; a matched one reads the other's traces on `datasets`."""
+        calibrate = f"{self.folder}/calibrate/{model}"
+        places = {
+            "nulls": f"{calibrate}/nulls.parquet",
+            "logits": f"{calibrate}/calibration_logits.parquet",
+            "budgets": f"{calibrate}/budgets/{config}.parquet",
+        }
+        one = self.configurations[model, config]
+        files: dict[str, Any] = {file: places[file] for file in entry(one.rule).reads}
+        if matched := one.settings.get("matched"):
+            keys = [Key(model, matched, dataset) for dataset in datasets]
+            files["matched"] = self.files("evaluate/{model}/traces/{config}_{dataset}.parquet", keys)
+        return files
+
+    def files_of_rules(self, model: str, configs: Iterable[str]) -> list[str]:
+        """What the rules of these configurations of a model read, each file once."""
+        found = [file for name in configs for file in self.rule_files(model, name, self.datasets).values()]
+        return sorted({path for file in found for path in ([file] if isinstance(file, str) else file)})
+
+    def code(self, script: str, configurations: Iterable[tuple[str, str]] = ()) -> str:
+        """Fingerprint of the library code behind a rule's script and the routing rules of some configurations."""
+        rules = {rule_module(self.configurations[pair].rule) for pair in configurations}
+        return fingerprint(self.checkout / "workflow_scripts" / f"{script}.py", *sorted(rules))
+
+    def dataset_source(self, dataset: str) -> str | list[str]:
+        """What a dataset is prepared from: the corpus, a local file, or nothing for the hub."""
+        one = self.texts[dataset]
+        if one["source"] == "pocket":
+            return f"{self.folder}/prepare/corpus.parquet"
+        return f"{self.config['data_folder']}/{one['path']}" if one["source"] == "file" else []
+
+    def corpus_source(self, corpus: str) -> str | list[str]:
+        """What a corpus is prepared from: the pocket corpus, local files, or nothing for the hub."""
+        one = self.config["corpora"][corpus]
+        if one["source"] == "pocket":
+            return f"{self.folder}/prepare/corpus.parquet"
+        return [f"{self.config['data_folder']}/{path}" for path in one.get("paths", [])]
+
+    def model_source(self, model: str) -> list[str]:
+        """Files of a checkpoint that lies on disk, so that a changed one is seen."""
+        one = self.config["models"][model]
+        return sorted(map(str, Path(one["path"]).glob("*"))) if one["source"] != "hub" else []
+
+    def structure(self, model: str) -> dict[str, Any] | None:
+        """What is known by now of a model; None for a model of the hub that was never here."""
+        return known_structure(self.config, model, prepared=Path(f"{self.folder}/prepare/models/{model}"))
