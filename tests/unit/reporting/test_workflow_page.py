@@ -38,4 +38,4 @@ def test_every_study_has_a_front_page_without_a_slip(study: str | None) -> None:
     sets = re.findall(r"<li>(?:<p>)?<em>(\w+)</em>:", page)
     assert slips.getvalue() == ""
     assert not re.search(r"[a-z]\.[A-Z]", words), "two sentences without a space between"
-    assert sets == [name for name, one in told["rules"].items() if one["enabled"]]
+    assert sets == [name for name, one in told["routing"].items() if one["enabled"]]
