@@ -23,7 +23,7 @@ def main(*, aggregate: Path, publish: Path, code: str) -> None:
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             aggregate=Path(snakemake.input[0]).parent,
             publish=Path(snakemake.output[0]).parents[1],

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 
-from switchyard.artifacts.files import write_json
+from switchyard.artifacts.files import read_table, write_json
 from switchyard.artifacts.stamps import sha256_json, stamp
 from switchyard.evaluation.speed import measure
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
@@ -32,7 +31,7 @@ def main(
     torch.set_num_threads(speed["threads"])
     device(None)  # a whole card, as this job has the whole machine
     rules = {name: build_rule(setting, reads[name]) for name, setting in settings.items()}
-    pages = pq.read_table(text, columns=["text"])["text"].to_pylist()
+    pages = read_table(text, columns=["text"])["text"].to_pylist()
     tokenizer = load_tokenizer(model)
     token_ids = [token for page in pages for token in tokenizer(page)["input_ids"]]
     with bar(len(rules) * (speed["rounds"] + WARMUP_ROUNDS), "measure_speed", unit="timings") as progress:
@@ -56,7 +55,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input, loads_weights=True):
+    with logged(snakemake.log[0]):
         main(
             model=Path(snakemake.input.model),
             dtype=snakemake.params.dtype,

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import pandas as pd
-
-from switchyard.artifacts.files import read_json, read_stamp
+from switchyard.artifacts.files import read_json, read_stamp, read_table
 from switchyard.artifacts.stamps import derived
 from switchyard.charts.tables import Tables
 from switchyard.reporting import pages
@@ -29,7 +27,7 @@ def main(
     pages.write_equal_compute(output["equal_compute"], tables, stamp=made)
     pages.write_main_table(output["main_table"], tables, stamp=made)
     pages.write_speed_table(output["speed_table"], read_json(speed), stamp=made)
-    pages.write_null_summary(output["null_summary"], pd.read_parquet(nulls), stamp=made)
+    pages.write_null_summary(output["null_summary"], read_table(nulls).to_pandas(), stamp=made)
     pages.write_models(output["models"], [read_json(path) for path in models], stamp=made)
     text = dictionary.read_text(encoding="utf-8")
     pages.write_document(output["data_dictionary"], text, title="Data dictionary", stamp=made)
@@ -37,7 +35,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             aggregate=Path(snakemake.input[0]).parent,
             nulls=Path(snakemake.input.nulls),

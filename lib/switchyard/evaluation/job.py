@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 
-from switchyard.artifacts.files import read_json
+from switchyard.artifacts.files import read_json, read_table
 from switchyard.artifacts.stamps import stamp
 from switchyard.evaluation.experiment import REPEAT_SAMPLES
 from switchyard.evaluation.run import Files, write_experiment
@@ -81,7 +80,7 @@ def evaluate(
         code=code, config=settings, inputs=inputs, model={"name": identity["model"], "dtype": dtype}
     )
     head["provenance"]["rule"] = rule_as_run(identity["setting"], rule)
-    table = pq.read_table(dataset)
+    table = read_table(dataset)
     with bar(sequences(table, samples), f"{head['config']} {head['dataset']}", unit="sequences") as progress:
         write_experiment(
             loaded.model,
@@ -107,10 +106,9 @@ def load(folder: Path, dtype: str, gpu_mem_gb: int, as_of: tuple[int, ...]) -> L
     Args:
         as_of: `written` of the folder.
     """
-    digest = folder_digest(folder)  # before the weights are read: damage is told as what it is
     log.info("loading %s", folder)
     model = load_model(folder, dtype=dtype, gpu_mem_gb=gpu_mem_gb)
-    return Loaded(digest, model, load_tokenizer(folder))
+    return Loaded(folder_digest(folder), model, load_tokenizer(folder))
 
 
 def written(folder: Path) -> tuple[int, ...]:

@@ -41,17 +41,11 @@ def build_rule(setting: Mapping[str, Any], files: Mapping[str, Any]) -> Any:
 def digests(files: Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 of every file that a rule reads, for a run stamp; of traces (a list), that of their own stamps."""
     return {
-        name: sha256_json([_whole_stamp(path) for path in found])
+        name: sha256_json([read_stamp(path) for path in found])
         if isinstance(found, list)
         else sha256_file(found)
         for name, found in files.items()
     }
-
-
-def _whole_stamp(path: str) -> dict[str, Any]:
-    """The run stamp of a trace that is as it was written."""
-    sha256_file(path)
-    return read_stamp(path)
 
 
 def rule_as_run(setting: Mapping[str, Any], rule: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from switchyard.artifacts.files import atomic
+from switchyard.artifacts.files import atomic, check_pages
 from switchyard.errors import InputError
 from switchyard.traces.schema import LOGITS
 from switchyard.warehouse.database import create, run_sql, transaction
@@ -79,8 +79,8 @@ def build(
     lie under `study_folder`; the database names them relative to it, so it is read with that folder as working
     directory. `speed_rows`: dicts with SPEED_COLUMNS, none for a configuration that was not timed. `structure`:
     STRUCTURE_KEYS. `stamp` is kept in the table
-    `provenance`. `progress(done, total)` is called after each experiment. Raises ImpossibleResult for a
-    result that breaks an invariant; then no database is left.
+    `provenance`. `progress(done, total)` is called after each experiment. Raises InputError for a damaged
+    trace or score file, ImpossibleResult for a result that breaks an invariant; then no database is left.
     """
     folder = Path(study_folder).resolve()
     rows = [_experiment_row(number, one, folder) for number, one in enumerate(experiments)]
@@ -90,7 +90,9 @@ def build(
             _insert_inputs(connection, rows, speed_rows, structure)
             if stamp is not None:
                 connection.execute("INSERT INTO provenance VALUES (?)", [orjson.dumps(stamp).decode()])
-            for done, row in enumerate(rows, 1):
+            for done, (one, row) in enumerate(zip(experiments, rows), 1):
+                for path in filter(None, map(one.get, _FILES)):
+                    check_pages(path)  # DuckDB compares no checksums
                 _count(connection, row, folder)
                 if progress:
                     progress(done, len(rows))
