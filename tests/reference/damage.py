@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 
-def flip_bit(path: Path) -> None:
-    """Flip a bit: of a Parquet file in the last byte of its first column's pages, else in the middle."""
+def flip_bit(path: Path, column: int = 0) -> None:
+    """Flip a bit: of a Parquet file in the last byte of a column's pages, else in the middle."""
     content = bytearray(path.read_bytes())
-    content[_end_of_first_column(path) - 1 if path.suffix == ".parquet" else len(content) // 2] ^= 1
+    content[_end_of_column(path, column) - 1 if path.suffix == ".parquet" else len(content) // 2] ^= 1
     _overwrite(path, content)
 
 
@@ -21,8 +21,9 @@ def truncate(path: Path) -> None:
     _overwrite(path, content[: len(content) // 2])
 
 
-def _end_of_first_column(path: Path) -> int:
-    column = pq.read_metadata(path).row_group(0).column(0)
+def _end_of_column(path: Path, number: int) -> int:
+    group = pq.read_metadata(path).row_group(0)
+    column = group.column(range(group.num_columns)[number])
     return (column.dictionary_page_offset or column.data_page_offset) + column.total_compressed_size
 
 

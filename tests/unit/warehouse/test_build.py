@@ -9,7 +9,11 @@ from reference.synthetic_study import FILES, Study
 from switchyard.errors import InputError
 
 
-@pytest.mark.parametrize("damage", [flip_bit, truncate])
+def flip_bit_in_last_column(path) -> None:
+    flip_bit(path, -1)  # of a trace, the router logits
+
+
+@pytest.mark.parametrize("damage", [flip_bit, flip_bit_in_last_column, truncate])
 @pytest.mark.parametrize("kind", FILES)
 def test_a_damaged_trace_or_score_file_is_refused_by_name(study: Study, kind: str, damage) -> None:
     head = study.add("8experts_bh_a030")
