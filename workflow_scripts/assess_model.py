@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import torch
 
-from switchyard.artifacts.files import read_json, write_json
+from switchyard.artifacts.files import read_json, read_table, write_json
 from switchyard.artifacts.stamps import stamp
 from switchyard.evaluation.assessment import assess
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
@@ -30,7 +29,7 @@ def main(
         found = assess(
             load_model(model, dtype=dtype, gpu_mem_gb=gpu_mem_gb),
             load_tokenizer(model),
-            {dataset: pq.read_table(path) for dataset, path in datasets.items()},
+            {dataset: read_table(path) for dataset, path in datasets.items()},
             structure=read_json(model / "structure.json"),
             max_length=max_length,
             samples=samples,
@@ -43,7 +42,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input, loads_weights=True):
+    with logged(snakemake.log[0]):
         torch.set_num_threads(snakemake.params.threads)
         main(
             name=snakemake.wildcards.model,

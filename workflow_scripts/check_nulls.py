@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from switchyard.artifacts.files import read_json, write_table
+from switchyard.artifacts.files import read_json, read_table, write_table
 from switchyard.artifacts.stamps import stamp
 from switchyard.routing.logit_table import read_logits
 from switchyard.routing.null_check import LEVELS, histograms, summary
@@ -14,7 +13,7 @@ from switchyard.runtime.log import logged
 
 
 def main(*, logits: Path, nulls: Path, model: Path, check: Path, summary_path: Path, code: str) -> None:
-    names = pc.unique(pq.read_table(nulls, columns=["null"])["null"]).to_pylist()
+    names = pc.unique(read_table(nulls, columns=["null"])["null"]).to_pylist()
     fitted = {name: read_nulls(nulls, name) for name in names}
     top_k = read_json(model / "structure.json")["top_k"]
     made = stamp(
@@ -25,7 +24,7 @@ def main(*, logits: Path, nulls: Path, model: Path, check: Path, summary_path: P
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             logits=Path(snakemake.input.logits),
             nulls=Path(snakemake.input.nulls[0]),

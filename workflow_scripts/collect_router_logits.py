@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import torch
 
+from switchyard.artifacts.files import read_table
 from switchyard.artifacts.stamps import stamp
 from switchyard.evaluation.router_logits import collect_router_logits
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
@@ -31,7 +31,7 @@ def main(
         logits = collect_router_logits(
             load_model(model, dtype=dtype, gpu_mem_gb=gpu_mem_gb),
             load_tokenizer(model),
-            pq.read_table(text),
+            read_table(text),
             tokens=tokens,
             max_length=max_length,
             batch_tokens=batch_tokens,
@@ -45,7 +45,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input, loads_weights=True):
+    with logged(snakemake.log[0]):
         torch.set_num_threads(snakemake.params.threads)
         main(
             name=snakemake.wildcards.text,

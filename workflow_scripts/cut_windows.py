@@ -31,7 +31,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             corpus=Path(snakemake.input.corpus[0]),
             model=Path(snakemake.input.model),

@@ -23,7 +23,7 @@ def main(*, name: str, aggregate: Path, publish: Path, code: str) -> None:
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             name=snakemake.wildcards.model,
             aggregate=Path(snakemake.input[0]).parent,

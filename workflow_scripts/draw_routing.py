@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import pandas as pd
-
-from switchyard.artifacts.files import read_json
+from switchyard.artifacts.files import read_json, read_table
 from switchyard.artifacts.stamps import stamp
 from switchyard.charts.observed import OBSERVED, Observed
 from switchyard.charts.routing.token_types import TokenTypes
@@ -27,10 +25,10 @@ def main(
     num_experts = read_json(model / "structure.json")["num_experts"]
     found = Observed(
         TokenTypes.of(
-            pd.read_parquet(statistics), read_json(verdict), num_experts=num_experts, special_ids=()
+            read_table(statistics).to_pandas(), read_json(verdict), num_experts=num_experts, special_ids=()
         ),
-        pd.read_parquet(counts),
-        pd.read_parquet(context),
+        read_table(counts).to_pandas(),
+        read_table(context).to_pandas(),
         num_experts,
     )
     inputs = {"statistics": statistics, "counts": counts, "context": context, "verdict": verdict}
@@ -43,7 +41,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             name=snakemake.wildcards.model,
             statistics=Path(snakemake.input.statistics),

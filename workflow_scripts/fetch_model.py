@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from switchyard.artifacts.digests import write_digests
 from switchyard.artifacts.files import atomic, write_json
-from switchyard.artifacts.stamps import sha256_file, stamp
+from switchyard.artifacts.stamps import stamp
 from switchyard.models.blocks import check_layers, check_stated, describe
 from switchyard.models.load import check_folder, copy_folder, link_hub_snapshot, load_config
 from switchyard.runtime.log import logged
@@ -23,12 +24,11 @@ def main(*, entry: dict[str, Any], output: Path, code: str) -> None:
         check_folder(source)
         if entry["source"] != "hub":
             copy_folder(source, partial)
-        weights = {path.name: sha256_file(path) for path in sorted(partial.glob("*.safetensors"))}
         settings = {key: value for key, value in entry.items() if key != "path"}
-        made = stamp(code=code, config=settings, inputs=weights)
+        made = stamp(code=code, config=settings, inputs=write_digests(partial))
         write_json(partial / "structure.json", {**structure, "provenance": made})
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(entry=snakemake.params.entry, output=Path(snakemake.output[0]), code=snakemake.params.code)

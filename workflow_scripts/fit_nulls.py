@@ -26,7 +26,7 @@ def main(*, logits: Path, model: Path, output: Path, code: str) -> None:
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             logits=Path(snakemake.input.logits),
             model=Path(snakemake.input.model),

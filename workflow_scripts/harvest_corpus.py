@@ -45,7 +45,7 @@ def main(*, packages: list[str], manifest: Path, corpus: Path, card: Path, code:
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             packages=snakemake.params.packages,
             manifest=Path(snakemake.input.manifest),

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from switchyard.artifacts.files import read_json, read_stamp, write_json, write_table
+from switchyard.artifacts.files import read_json, read_stamp, read_table, write_json, write_table
 from switchyard.artifacts.stamps import stamp
 from switchyard.observation.ceiling import table_ceiling
 from switchyard.observation.context import context_measures
@@ -36,11 +35,11 @@ def main(
     made = stamp(
         code=code, config=sizes, inputs={"counts": counts, "contexts": contexts}, model={"name": name}
     )
-    uses = pq.read_table(counts)
+    uses = read_table(counts)
     write_json(ceiling, {"model": name, **table_ceiling(uses, **sizes), "provenance": made})
     stamped = {"provenance": made}
     kept = {int(number): share for number, share in read_stamp(contexts)["kept"].items()}
-    write_table(context, context_measures(pq.read_table(contexts), **sizes, kept=kept), stamped)
+    write_table(context, context_measures(read_table(contexts), **sizes, kept=kept), stamped)
     layers = pc.unique(uses["layer"]).to_pylist()
     parts = [specialised(uses.filter(pc.equal(uses["layer"], layer)), sizes) for layer in layers]
     for path in specialisation:
@@ -58,7 +57,7 @@ def specialised(uses: pa.Table, sizes: dict[str, int]) -> dict[str, pa.Table]:
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             name=snakemake.wildcards.model,
             counts=Path(snakemake.input.counts),

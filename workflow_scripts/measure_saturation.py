@@ -49,7 +49,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input, loads_weights=True):
+    with logged(snakemake.log[0]):
         torch.set_num_threads(snakemake.params.threads)
         main(
             name=snakemake.wildcards.model,

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 
-from switchyard.artifacts.files import write_json
+from switchyard.artifacts.files import read_table, write_json
 from switchyard.artifacts.stamps import sha256_json, stamp
 from switchyard.evaluation.speed import measure
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
@@ -33,7 +32,7 @@ def main(
     torch.set_num_threads(speed["threads"])
     device(None)  # a whole card, as this job has the whole machine
     rules = {config: build_rule(**setting, files=reads[config]) for config, setting in settings.items()}
-    pages = pq.read_table(text, columns=["text"])["text"].to_pylist()
+    pages = read_table(text, columns=["text"])["text"].to_pylist()
     tokenizer = load_tokenizer(model)
     token_ids = [token for page in pages for token in tokenizer(page)["input_ids"]]
     with bar(
@@ -60,7 +59,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input, loads_weights=True):
+    with logged(snakemake.log[0]):
         main(
             name=snakemake.wildcards.model,
             model=Path(snakemake.input.model),

@@ -51,7 +51,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             name=snakemake.wildcards.model,
             corpus=snakemake.params.corpus,

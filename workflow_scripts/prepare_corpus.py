@@ -17,7 +17,7 @@ def main(*, name: str, entry: dict[str, Any], files: list[Path], output: Path, c
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             name=snakemake.wildcards.corpus,
             entry=snakemake.params.entry,

@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from switchyard.artifacts.files import write_table
+from switchyard.artifacts.files import read_table, write_table
 from switchyard.artifacts.stamps import stamp
 from switchyard.runtime.log import logged
 from switchyard.text.pocket import prepare_pocket
@@ -16,7 +14,7 @@ from switchyard.text.tasks import prepare
 def main(*, entry: dict[str, Any], source: Path | None, output: Path, code: str) -> None:
     if entry["source"] == "pocket":
         table = prepare_pocket(
-            entry["kind"], pq.read_table(source), samples=entry["samples"], split=entry["split"]
+            entry["kind"], read_table(source), samples=entry["samples"], split=entry["split"]
         )
     else:
         rows = load_rows({**entry, "path": source}) if source else load_rows(entry)
@@ -27,7 +25,7 @@ def main(*, entry: dict[str, Any], source: Path | None, output: Path, code: str)
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             entry=snakemake.params.entry,
             source=Path(snakemake.input[0]) if snakemake.input else None,

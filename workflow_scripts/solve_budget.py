@@ -19,7 +19,7 @@ def main(*, logits: Path, nulls: Path, settings: dict[str, Any], output: Path, c
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             logits=Path(snakemake.input.logits),
             nulls=Path(snakemake.input.nulls[0]),

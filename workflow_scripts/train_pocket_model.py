@@ -5,9 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from switchyard.artifacts.files import atomic, read_json, write_json
+from switchyard.artifacts.files import atomic, read_json, read_table, write_json
 from switchyard.artifacts.stamps import stamp
 from switchyard.models.blocks import describe
 from switchyard.models.pocket import Recipe, encode, save_pocket, save_step, step_folder, train
@@ -28,7 +26,7 @@ def main(
     checkpoints: Path,
     code: str,
 ) -> None:
-    rows = pq.read_table(corpus, columns=["split", "text"]).to_pylist()
+    rows = read_table(corpus, columns=["split", "text"]).to_pylist()
     texts = {
         split: [row["text"] for row in rows if row["split"] == split] for split in ("train", "validation")
     }
@@ -75,7 +73,7 @@ def remove(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         settings: dict[str, Any] = snakemake.params.recipe
         main(
             name=snakemake.wildcards.model,

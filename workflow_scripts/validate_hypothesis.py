@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from switchyard.artifacts.files import read_json, write_json, write_text
+from switchyard.artifacts.files import read_json, read_table, write_json, write_text
 from switchyard.artifacts.stamps import attach_to, stamp
 from switchyard.observation.hypothesis import validate
 from switchyard.observation.validation_report import report_text
@@ -22,7 +20,7 @@ def main(
     code: str,
 ) -> None:
     found = validate(
-        pq.read_table(statistics),
+        read_table(statistics),
         **thresholds,
         special_ids=(),  # they were never counted, and a token may look like a special one
         num_experts=read_json(model / "structure.json")["num_experts"],
@@ -35,7 +33,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             name=snakemake.wildcards.model,
             statistics=Path(snakemake.input.statistics),

@@ -44,7 +44,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             traces=[Path(path) for path in snakemake.input.traces],
             scores=[Path(path) for path in snakemake.input.scores],

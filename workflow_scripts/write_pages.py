@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from switchyard.artifacts.files import read_json, read_stamp
+from switchyard.artifacts.files import read_json, read_stamp, read_table
 from switchyard.artifacts.stamps import derived
 from switchyard.reporting import pages
 from switchyard.reporting.paper import write_paper_tables
@@ -29,7 +29,7 @@ def main(
     pages.write_equal_compute(output["equal_compute"], tables, stamp=made)
     pages.write_main_table(output["main_table"], tables, stamp=made)
     pages.write_speed_table(output["speed_table"], [read_json(path) for path in speed], stamp=made)
-    summaries = {path.parent.name: pd.read_parquet(path) for path in nulls}
+    summaries = {path.parent.name: read_table(path).to_pandas() for path in nulls}
     summary = pd.concat(summaries, names=["model"]).reset_index("model")
     pages.write_null_summary(output["null_summary"], summary, stamp=made)
     pages.write_models(output["models"], [read_json(path) for path in models], stamp=made)
@@ -39,7 +39,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             aggregate=Path(snakemake.input[0]).parent,
             nulls=[Path(path) for path in snakemake.input.nulls],

@@ -37,7 +37,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             aggregate=Path(snakemake.input[0]).parent,
             logs=Path(snakemake.input.summaries[0]).parents[2],

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from switchyard.artifacts.files import read_json
+from switchyard.artifacts.files import read_json, read_table
 from switchyard.artifacts.stamps import stamp
 from switchyard.reporting.routing import write_analyses, write_ceilings, write_hypothesis
 from switchyard.runtime.log import logged
@@ -25,16 +25,16 @@ def main(
     inputs = {"/".join(path.parts[path.parts.index("observe") + 1 :]): path for path in read}
     made = stamp(code=code, config={}, inputs=inputs)
     write_hypothesis(hypothesis, [read_json(path) for path in verdicts], stamp=made)
-    by_model = {path.parent.name: pd.read_parquet(path) for path in contexts}
+    by_model = {path.parent.name: read_table(path).to_pandas() for path in contexts}
     write_ceilings(tables, [read_json(path) for path in ceilings], by_model, stamp=made)
     found: dict[str, dict[str, pd.DataFrame]] = {}
     for path in analyses:
-        found.setdefault(path.parents[1].name, {})[path.stem] = pd.read_parquet(path)
+        found.setdefault(path.parents[1].name, {})[path.stem] = read_table(path).to_pandas()
     write_analyses(measures, found, stamp=made)
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             verdicts=[Path(path) for path in snakemake.input.verdicts],
             ceilings=[Path(path) for path in snakemake.input.ceilings],

@@ -15,7 +15,7 @@ def main(*, database: Path, folder: Path, code: str) -> None:
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0], reads=snakemake.input):
+    with logged(snakemake.log[0]):
         main(
             database=Path(snakemake.input[0]),
             folder=Path(snakemake.output[0]).parent,

@@ -8,7 +8,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from switchyard.artifacts.digests import DIGESTS
 from switchyard.artifacts.files import atomic, read_json, write_text
+from switchyard.artifacts.verify import register as register_verify
 from switchyard.errors import ERROR_LINE, InputError
 from switchyard.observation.verbs import register as register_observation
 from switchyard.planning.verbs import register as register_systems
@@ -51,7 +53,9 @@ def ship_models(arguments: argparse.Namespace) -> None:
         )
         with atomic(arguments.to / name) as partial:
             shutil.copytree(
-                folder, partial, ignore=shutil.ignore_patterns("structure.json", ".snakemake_timestamp")
+                folder,
+                partial,
+                ignore=shutil.ignore_patterns("structure.json", DIGESTS, ".snakemake_timestamp"),
             )
             write_text(partial / "README.md", card)
 
@@ -69,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     verb.set_defaults(run=ship_models)
     register_observation(verbs)
     register_systems(verbs)
+    register_verify(verbs)
     return top
 
 

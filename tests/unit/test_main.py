@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from transformers import LlamaConfig, OlmoeConfig
 
+from reference.damage import truncate
 from reference.model_files import CORPUS, STRUCTURE, TRAINING
 from switchyard import __main__ as command
 from switchyard.artifacts.files import write_json, write_table
@@ -28,11 +29,28 @@ def test_every_verb_is_told_with_a_sentence(
         run(monkeypatch, "--help")
     text = capsys.readouterr().out
     assert caught.value.code == 0
-    for verb in ("describe", "ship-models", "table-ceiling", "validate-hypothesis"):
+    for verb in ("describe", "ship-models", "table-ceiling", "validate-hypothesis", "verify"):
         assert verb in text
         with pytest.raises(SystemExit):
             run(monkeypatch, verb, "--help")
         assert "." in capsys.readouterr().out
+
+
+def test_verify_names_damaged_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("whole", "torn"):
+        write_json(tmp_path / f"{name}.json", {"a": 1})
+        write_table(tmp_path / f"{name}.parquet", pa.table({"x": range(1000)}))
+    assert run(monkeypatch, "verify", tmp_path) == 0
+    assert capsys.readouterr().out == "4 files checked, 0 damaged\n"
+    for name in ("torn.json", "torn.parquet"):
+        truncate(tmp_path / name)
+    assert run(monkeypatch, "verify", tmp_path) == 1
+    *lines, count = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"{tmp_path}/torn.json", f"{tmp_path}/torn.parquet"]
+    assert count == "4 files checked, 2 damaged"
+    assert run(monkeypatch, "verify", tmp_path / "nothing") == 2
 
 
 def test_a_verb_is_needed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

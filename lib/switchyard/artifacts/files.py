@@ -1,10 +1,13 @@
-"""Files that are whole or absent: everything is written beside its final name and then renamed."""
+"""Files that are whole or absent: everything is written beside its final name and then renamed.
+
+Parquet pages carry checksums. A reader that finds a damaged or truncated file raises one `InputError`.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,18 +17,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from switchyard.artifacts import shortages
-from switchyard.artifacts.seals import check, seal
 from switchyard.errors import InputError
 
 STAMP_KEY = b"switchyard"
 """Key of the run stamp in a Parquet file's schema metadata."""
 
+PARQUET: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
+"""Options of every Parquet writer."""
+
+VERIFIED: dict[str, Any] = {"page_checksum_verification": True}
+"""Options of a Parquet reader that compares the checksum of every page that it reads."""
+
+_ROWS_CHECKED = 8192
+_FOLDER_MARK = ".snakemake_timestamp"
+
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Give a temporary path (file or folder) that takes the name `path` on success and vanishes on failure.
-
-    What is written is sealed (`switchyard.artifacts.seals`).
 
     Raises:
         InputError: the disk is full.
@@ -35,7 +44,6 @@ def atomic(path: str | Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield partial
-        seal(partial)
         if partial.is_dir() and path.is_dir():
             shutil.rmtree(path)
         os.replace(partial, path)
@@ -65,15 +73,15 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file; raises `InputError` for a damaged one."""
-    check(path)
-    return orjson.loads(Path(path).read_bytes())
+    """Read a JSON file; raises `InputError` for one that is no whole JSON."""
+    with readable(path):
+        return orjson.loads(Path(path).read_bytes())
 
 
 def write_table(path: str | Path, table: pa.Table, stamp: dict | None = None, **options: Any) -> None:
     """Write a Parquet table (zstd) with the run stamp in its schema metadata."""
     with atomic(path) as partial:
-        pq.write_table(stamped(table, stamp), partial, compression="zstd", **options)
+        pq.write_table(stamped(table, stamp), partial, **PARQUET, **options)
 
 
 def stamped(table: pa.Table, stamp: dict | None) -> pa.Table:
@@ -85,4 +93,46 @@ def stamped(table: pa.Table, stamp: dict | None) -> pa.Table:
 
 def read_stamp(path: str | Path) -> dict:
     """The run stamp of a Parquet file, `{}` where it has none."""
-    return orjson.loads((pq.read_schema(path).metadata or {}).get(STAMP_KEY, b"{}"))
+    with readable(path):
+        return orjson.loads((pq.read_schema(path).metadata or {}).get(STAMP_KEY, b"{}"))
+
+
+def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file; raises `InputError` for a damaged page or a truncated file."""
+    with readable(path):
+        return pq.read_table(path, columns=columns, **VERIFIED)
+
+
+def check_pages(path: str | Path, without: Sequence[str] = ()) -> None:
+    """Read a Parquet file, some rows in memory at a time; raises `InputError` for a damaged page.
+
+    `without` names columns that are left out, because another reader verifies them.
+    """
+    with readable(path), pq.ParquetFile(path, **VERIFIED) as file:
+        columns = [name for name in file.schema_arrow.names if name not in without]
+        for _ in file.iter_batches(_ROWS_CHECKED, columns=columns, use_threads=False):
+            pass
+
+
+@contextmanager
+def readable(path: str | Path) -> Iterator[None]:
+    """Turn what a reader raises about the content of `path` into one `InputError`; other errors pass."""
+    try:
+        yield
+    except (InputError, MemoryError, FileNotFoundError):
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if getattr(error, "errno", None):
+            raise
+        raise damaged(path, str(error)) from error
+
+
+def damaged(path: str | Path, reason: str) -> InputError:
+    """The error for a damaged file: what is wrong, and what to delete so that it is made again."""
+    path = Path(path)
+    outputs = (folder for folder in path.parents if (folder / _FOLDER_MARK).is_file())
+    remove = [next(outputs, path), *([path.resolve()] if path.is_symlink() else [])]
+    return InputError(
+        f"{path}: is damaged ({reason.strip().splitlines()[0][:120]}); "
+        f"delete {' and '.join(map(str, remove))}; the same command makes it again"
+    )

@@ -14,8 +14,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from switchyard.artifacts.seals import checked
-
 SCHEMA_VERSION = 1
 """Raised when the layout of a stamp changes."""
 
@@ -87,16 +85,20 @@ def sha256_json(content: Any) -> str:
 
 
 def sha256_file(path: str | Path) -> str:
-    """SHA-256 of a file; of a folder, that of the names and digests of all files in it.
+    """SHA-256 of a file; a process reads it once, unless its size or time of change is another."""
+    status = os.stat(path)
+    return _sha256_once(Path(path).resolve(), status.st_ino, status.st_size, status.st_mtime_ns)
 
-    Raises:
-        InputError: a file is not what was written (`switchyard.artifacts.seals`).
-    """
-    path = Path(path)
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        return sha256_json([[file.relative_to(path).as_posix(), sha256_file(file)] for file in files])
-    return checked(path)
+
+@cache
+def _sha256_once(path: Path, inode: int, size_bytes: int, mtime_ns: int) -> str:
+    return hash_file(path)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file as it is now."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @cache

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 
-from switchyard.artifacts.files import read_json
+from switchyard.artifacts.files import read_json, read_table
 from switchyard.artifacts.stamps import stamp
 from switchyard.evaluation.experiment import REPEAT_SAMPLES
 from switchyard.evaluation.run import Files, write_experiment
@@ -74,7 +73,7 @@ def evaluate(
     inputs = {"model": loaded.digest, "dataset": dataset, **read}
     made = stamp(code=code, config=it.as_json(), inputs=inputs, model={"name": it.model, "dtype": it.dtype})
     head["provenance"] = {**made, "experiment": it.as_json(), "rule": it.rule_as_run(rule)}
-    table = pq.read_table(dataset)
+    table = read_table(dataset)
     with bar(sequences(table, it.samples), f"{it.config} {it.dataset}", unit="sequences") as progress:
         write_experiment(
             loaded.model, loaded.tokenizer, it, rule, table, places, head=head, progress=progress.update
@@ -88,10 +87,9 @@ def load(folder: Path, dtype: str, gpu_mem_gb: int, as_of: tuple[int, ...]) -> L
     Args:
         as_of: `written` of the folder.
     """
-    digest = folder_digest(folder)  # before the weights are read: damage is told as what it is
     log.info("loading %s", folder)
     model = load_model(folder, dtype=dtype, gpu_mem_gb=gpu_mem_gb)
-    return Loaded(digest, model, load_tokenizer(folder))
+    return Loaded(folder_digest(folder), model, load_tokenizer(folder))
 
 
 def written(folder: Path) -> tuple[int, ...]:

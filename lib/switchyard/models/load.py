@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
+from switchyard.artifacts.digests import DIGESTS, check_weights, known_digests
 from switchyard.artifacts.files import read_json
 from switchyard.artifacts.stamps import sha256_file, sha256_json
 from switchyard.errors import InputError
@@ -26,7 +27,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
-ADDED_FILES = ("structure.json", ".snakemake_timestamp")
+ADDED_FILES = ("structure.json", DIGESTS, ".snakemake_timestamp")
 """What a prepared model folder holds beside the checkpoint; the first names the commit that wrote it."""
 
 
@@ -100,9 +101,11 @@ def _weight_files(index: Path) -> set[str]:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 over a model folder's files as they came, whatever the pipeline has put beside them."""
+    """SHA-256 over a model folder's files as they came; of weights the digests that were recorded are taken."""
+    known = {name: entry["sha256"] for name, entry in known_digests(folder).items()}
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in ADDED_FILES)
-    return sha256_json([[p.relative_to(folder).as_posix(), sha256_file(p)] for p in files])
+    named = [(p.relative_to(folder).as_posix(), p) for p in files]
+    return sha256_json([[name, known.get(name) or sha256_file(p)] for name, p in named])
 
 
 def load_config(folder: Path):
@@ -142,9 +145,10 @@ def load_model(folder: Path, *, dtype: str = "float32", gpu_mem_gb: int = 0) -> 
         gpu_mem_gb: memory on a card, for weights and work, that this process leases (`switchyard.runtime.placement`).
 
     Raises:
-        InputError: weights are missing or have another shape than the configuration says; transformers would go on
-            with random ones.
+        InputError: weights are damaged (`artifacts.digests`), or are missing or have another shape than the
+            configuration says; transformers would go on with random ones.
     """
+    check_weights(folder)
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging

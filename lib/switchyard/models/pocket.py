@@ -21,8 +21,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from switchyard.artifacts.digests import check_weights, write_digests
 from switchyard.artifacts.files import atomic, read_json, write_json
-from switchyard.artifacts.stamps import sha256_file
 from switchyard.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -231,6 +231,7 @@ def _checkpoint(folder: Path, made_from: dict, model, optimizer, step: int, log:
     with atomic(folder) as partial:
         partial.mkdir()
         save_file({name: value.contiguous() for name, value in state.items()}, partial / "state.safetensors")
+        write_digests(partial)
         write_json(partial / "progress.json", {**made_from, "step": step, "log": log})
 
 
@@ -238,11 +239,11 @@ def _resume(folder: Path, made_from: dict, model, optimizer) -> tuple[int, list]
     if not (folder / "progress.json").exists():
         return 0, []
     try:
-        sha256_file(folder)
+        check_weights(folder)
+        progress = read_json(folder / "progress.json")
     except InputError as error:
         log.warning("%s; beginning again", error)
         return 0, []
-    progress = read_json(folder / "progress.json")
     if any(progress.get(key) != value for key, value in made_from.items()):
         return 0, []
     state = load_file(folder / "state.safetensors")
@@ -267,6 +268,7 @@ def save_step(folder: Path, step: int, model: PreTrainedModel) -> None:
     state = {name: value.to(torch.bfloat16) for name, value in model.state_dict().items()}
     with atomic(step_folder(folder, step)) as partial:
         model.save_pretrained(partial, state_dict=state)
+        write_digests(partial)
 
 
 def save_pocket(
@@ -275,4 +277,5 @@ def save_pocket(
     """Write a model folder: bfloat16 safetensors, configuration, tokenizer, recipe and training log."""
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    write_digests(folder)
     write_json(folder / "training.json", {"recipe": asdict(recipe), "log": log})

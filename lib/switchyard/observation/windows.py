@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from switchyard.artifacts.files import STAMP_KEY, atomic, read_stamp, stamped
+from switchyard.artifacts.files import PARQUET, STAMP_KEY, VERIFIED, atomic, read_stamp, readable, stamped
 from switchyard.errors import InputError
 
 DOCUMENTS_AT_ONCE = 256
@@ -93,7 +93,7 @@ def write_windows(
     }
     schema = stamped(SCHEMA.empty_table(), {**(stamp or {}), **own}).schema
     rows = _batched(_first(_cut(documents, tokenizer, max_length), tokens), batch_tokens)
-    with atomic(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+    with atomic(path) as partial, pq.ParquetWriter(partial, schema, **PARQUET) as writer:
         for group in _groups(rows):
             columns = [pa.array(column, kind) for column, kind in zip(zip(*group), SCHEMA.types)]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=len(group))
@@ -157,7 +157,8 @@ class Windows:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._file = pq.ParquetFile(self.path)
+        with readable(self.path):
+            self._file = pq.ParquetFile(self.path, **VERIFIED)
         if self._file.schema_arrow.names != SCHEMA.names:
             raise InputError(
                 f"{self.path}: not a windows file; its columns must be {', '.join(SCHEMA.names)}"
@@ -168,7 +169,8 @@ class Windows:
                 f"{self.path}: its stamp ({STAMP_KEY.decode()}) names no special tokens; write it again"
             )
         self.special_token_ids: list[int] = stamp["special_token_ids"]
-        table = self._file.read(["batch", "domain"])
+        with readable(self.path):
+            table = self._file.read(["batch", "domain"])
         self._batch = table["batch"].to_numpy()
         self.batches = int(self._batch[-1]) + 1
         self.domains: list[str] = sorted(table["domain"].unique().to_pylist())
@@ -184,7 +186,8 @@ class Windows:
             start, stop = edges[batch], edges[batch + 1]
             group = int(np.searchsorted(ends, start, side="right"))
             if group != opened:
-                opened, table = group, self._file.read_row_group(group, ["domain", "token_ids"])
+                with readable(self.path):
+                    opened, table = group, self._file.read_row_group(group, ["domain", "token_ids"])
             first = int(ends[group] - table.num_rows)
             yield self._as_batch(table.slice(start - first, stop - start))
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from switchyard.artifacts.files import write_text
+from switchyard.artifacts.files import VERIFIED, read_table, readable, write_text
 from switchyard.errors import InputError
 from switchyard.reporting.tables import STYLE
 from switchyard.traces.reader import Trace, TraceSlice, as_slice
@@ -102,12 +102,13 @@ def collect(
 def _slices(trace: str | Path, sample_ids: list[int]) -> Iterator[TraceSlice]:
     """One slice per sequence of the samples, all layers."""
     Trace(trace)
-    file = pq.ParquetFile(trace)
     wanted = pa.array(sample_ids, pa.int32())
-    for group in range(file.num_row_groups):
-        chosen = pc.is_in(file.read_row_group(group, columns=["sample_id"])["sample_id"], wanted)
-        if pc.any(chosen).as_py():
-            yield from as_slice(file.read_row_group(group).filter(chosen)).split("sample_id", "sequence")
+    with readable(trace), pq.ParquetFile(trace, **VERIFIED) as file:
+        for group in range(file.num_row_groups):
+            chosen = pc.is_in(file.read_row_group(group, columns=["sample_id"])["sample_id"], wanted)
+            if pc.any(chosen).as_py():
+                rows = file.read_row_group(group).filter(chosen)
+                yield from as_slice(rows).split("sample_id", "sequence")
 
 
 def _sequence(rows: TraceSlice, tokenizer: Any, p_values: PValues | None, max_tokens: int) -> dict[str, Any]:
@@ -209,7 +210,7 @@ def inspected(
     """
     opened = Trace(trace)
     head, p_values = opened.stamp, getattr(rule, "p_values", None)
-    scored = pq.read_table(scores, columns=list(_SCORES)).slice(0, samples).to_pylist()
+    scored = read_table(scores, columns=list(_SCORES)).slice(0, samples).to_pylist()
     sequences = collect(
         trace, [row["sample_id"] for row in scored], tokenizer, p_values=p_values, max_tokens=max_tokens
     )

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from switchyard.artifacts.files import read_table
 from switchyard.errors import InputError
 from switchyard.routing.nulls import NullDistribution, p_values
 
@@ -87,7 +87,7 @@ def budget_table(
 def read_budget(path: str | Path, *, null: str, min_k: int, max_k: int, target_k: float) -> Budget:
     """The budget solved for these settings; InputError where the table at `path` has none."""
     wanted = {"null": null, "min_k": min_k, "max_k": max_k, "target_k": float(target_k)}
-    for row in pq.read_table(path, columns=_SCHEMA.names).to_pylist():
+    for row in read_table(path, columns=_SCHEMA.names).to_pylist():
         if all(row[name] == value for name, value in wanted.items()):
             return Budget(row["alpha"], row["mean_experts"])
     told = ", ".join(f"{name} {value}" for name, value in wanted.items())

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from switchyard.artifacts.files import atomic, stamped
+from switchyard.artifacts.files import PARQUET, VERIFIED, atomic, readable, stamped
 
 
 def write_logits(path: str | Path, layers: list[np.ndarray], stamp: dict) -> None:
@@ -29,14 +29,14 @@ def write_logits(path: str | Path, layers: list[np.ndarray], stamp: dict) -> Non
                     "column_encoding": {"logits.list.element": "BYTE_STREAM_SPLIT"},
                     "use_dictionary": ["layer"],
                 }
-                writer = pq.ParquetWriter(partial, table.schema, compression="zstd", **floats)
+                writer = pq.ParquetWriter(partial, table.schema, **PARQUET, **floats)
             writer.write_table(table, row_group_size=max(1, len(logits)))
         writer.close()
 
 
 def read_logits(path: str | Path) -> Iterator[np.ndarray]:
     """Float32 logits [tokens, num_experts], layer by layer in order."""
-    file = pq.ParquetFile(path)
-    for group in range(file.num_row_groups):
-        column = file.read_row_group(group, columns=["logits"])["logits"].combine_chunks()
-        yield column.flatten().to_numpy().reshape(len(column), -1)
+    with readable(path), pq.ParquetFile(path, **VERIFIED) as file:
+        for group in range(file.num_row_groups):
+            column = file.read_row_group(group, columns=["logits"])["logits"].combine_chunks()
+            yield column.flatten().to_numpy().reshape(len(column), -1)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 from torch.nn.functional import pad
 
+from switchyard.artifacts.files import read_table
 from switchyard.errors import InputError
 from switchyard.routing.draws import token_draws
 from switchyard.routing.selection import Selection
@@ -86,7 +86,7 @@ class MixedTopK:
 
 def mean_count(traces: Sequence[str | Path]) -> float:
     """The mean number of experts over all rows of `traces`: integer sums, then one division."""
-    counts = [pq.read_table(trace, columns=["count"])["count"] for trace in traces]
+    counts = [read_table(trace, columns=["count"])["count"] for trace in traces]
     rows = sum(map(len, counts))
     if not rows:
         raise InputError("mixed_topk: the matched traces have no row; evaluate their configuration again")

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from switchyard.artifacts.files import read_table
 from switchyard.errors import InputError
 
 NULLS = (
@@ -108,7 +108,7 @@ def read_nulls(path: str | Path, null: str) -> list[NullDistribution]:
 
     Raises InputError where the table has no null of that name or lacks a layer.
     """
-    table = pq.read_table(path, columns=_SCHEMA.names)
+    table = read_table(path, columns=_SCHEMA.names)
     names = pc.unique(table["null"]).to_pylist()
     if null not in names:
         raise InputError(f"null {null!r} is not in {path}: use one of {', '.join(names)}")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
+from switchyard.artifacts.files import read_table
 from switchyard.errors import InputError
 from switchyard.routing.adaptive import select_first
 from switchyard.routing.draws import token_draws
@@ -88,7 +88,7 @@ class RandomCount:
 
 def read_counts(traces: Sequence[str | Path]) -> tuple[tuple[int, ...], ...]:
     """How often each number of experts occurs in each layer, over all rows of `traces`."""
-    rows = pa.concat_tables(pq.read_table(trace, columns=["layer", "count"]) for trace in traces)
+    rows = pa.concat_tables(read_table(trace, columns=["layer", "count"]) for trace in traces)
     if not len(rows):
         raise InputError("random_count: the matched traces have no row; evaluate their configuration again")
     found = rows.group_by(["layer", "count"]).aggregate([([], "count_all")])

@@ -5,24 +5,17 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from switchyard.artifacts import shortages
-from switchyard.artifacts.seals import check, files_in
 from switchyard.errors import ERROR_LINE, InputError
-
-WEIGHTS = ".safetensors"
 
 
 @contextmanager
-def logged(
-    path: str | Path, *, reads: Iterable[str | Path] = (), loads_weights: bool = False
-) -> Iterator[logging.Logger]:
-    """Run a job with its log at `path`, after a look at whether the files and folders that it reads are whole.
-
-    The weights in model folders are looked at if `loads_weights`: they may be large, and few jobs read them.
+def logged(path: str | Path) -> Iterator[logging.Logger]:
+    """Run a job with its log at `path`.
 
     An `InputError` and a shortage of disk or memory end the process with one line, `switchyard: error: ...`, in the
     log and on stderr; any other exception leaves its traceback in both.
@@ -32,10 +25,6 @@ def logged(
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         logging.basicConfig(filename=path, filemode="w", level=logging.INFO, format="%(message)s", force=True)
-        for read in reads:
-            for file in files_in(Path(read)):
-                if loads_weights or file == Path(read) or file.suffix != WEIGHTS:
-                    check(file)
         yield logger
     except Exception as error:
         line = str(error) if isinstance(error, InputError) else shortages.told(error)

@@ -83,7 +83,7 @@ class Study:
         return [pair for pair, one in self.configurations.items() if "budgets" in entry(one.rule).reads]
 
     def files(self, template: str, keys: Iterable[Key] | None = None) -> list[str]:
-        """A path in the study's folder for each experiment; the template holds `{model}`, `{config}` and `{dataset}`."""
+        """A path in the study's folder for each experiment; the template holds `{model}`, `{config}`, `{dataset}`."""
         chosen = self.experiments if keys is None else keys
         return [f"{self.folder}/{template.format(**key._asdict())}" for key in chosen]
 

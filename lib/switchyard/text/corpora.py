@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from switchyard.artifacts.files import atomic, stamped
+from switchyard.artifacts.files import PARQUET, VERIFIED, atomic, read_table, readable, stamped
 from switchyard.errors import InputError
 from switchyard.text import wikitext
 from switchyard.text.sources import check_revision, read_file
@@ -77,7 +77,7 @@ def write_corpus(
     counts: Counter[str] = Counter()
     schema = stamped(SCHEMA.empty_table(), stamp).schema
     rows = _distinct(texts)
-    with atomic(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+    with atomic(path) as partial, pq.ParquetWriter(partial, schema, **PARQUET) as writer:
         while some := list(islice(rows, _ROWS)):
             counts.update(row["side"] for row in some)
             writer.write_table(pa.Table.from_pylist(some, schema=schema))
@@ -135,10 +135,16 @@ def read_texts(
 
 
 def _pocket(corpus: str | Path) -> Iterator[Text]:
-    for batch in pq.ParquetFile(corpus).iter_batches(columns=["name", "split", "text"]):
-        for row in batch.to_pylist():
-            if row["split"] in POCKET_SIDES:
-                yield Text(row["text"], row["name"].split("/")[0], POCKET_SIDES[row["split"]])
+    for row in _rows(corpus, ["name", "split", "text"]):
+        if row["split"] in POCKET_SIDES:
+            yield Text(row["text"], row["name"].split("/")[0], POCKET_SIDES[row["split"]])
+
+
+def _rows(path: str | Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of a Parquet file, a batch in memory at a time."""
+    with readable(path), pq.ParquetFile(path, **VERIFIED) as file:
+        for batch in file.iter_batches(columns=columns):
+            yield from batch.to_pylist()
 
 
 def _of_files(files: Iterable[str | Path]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -205,14 +211,12 @@ def documents_of(path: str | Path, side: str) -> Iterator[tuple[str, str]]:
     Raises:
         InputError: more domains than `MOST_DOMAINS`: counts are kept for each of them.
     """
-    file = pq.ParquetFile(path)
-    domains = set(file.read(["domain"])["domain"].unique().to_pylist())
+    domains = set(read_table(path, ["domain"])["domain"].unique().to_pylist())
     if len(domains) > MOST_DOMAINS:
         raise InputError(
             f"{path}: {len(domains)} domains, {MOST_DOMAINS} at most; name a coarser column as the corpus's `domain`"
         )
-    for batch in file.iter_batches():
-        for row in batch.to_pylist():
-            if row["side"] == side:
-                fold = f"part {int(row['digest'][12:20], 16) % FOLDS + 1} of {FOLDS}"
-                yield (row["domain"] if len(domains) > 1 else fold), row["text"]
+    for row in _rows(path):
+        if row["side"] == side:
+            fold = f"part {int(row['digest'][12:20], 16) % FOLDS + 1} of {FOLDS}"
+            yield (row["domain"] if len(domains) > 1 else fold), row["text"]

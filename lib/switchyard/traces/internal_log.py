@@ -11,7 +11,6 @@ are float64 as everywhere else in the results. Standard deviations are those of 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,9 +20,9 @@ from typing import IO, Any
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from switchyard.artifacts.files import atomic
+from switchyard.artifacts.files import atomic, read_table
+from switchyard.artifacts.stamps import sha256_file
 from switchyard.errors import InputError
 from switchyard.traces.json_lists import dumps, ragged
 from switchyard.traces.reader import Trace, TraceSlice
@@ -75,7 +74,7 @@ def write_internal_log(
     `p_values_sample` are null.
     """
     source = Trace(trace)
-    table = pq.read_table(scores) if not isinstance(scores, pa.Table) else scores
+    table = read_table(scores) if not isinstance(scores, pa.Table) else scores
     samples = table.select(["sample_id", "text_preview", "loss"]).sort_by("sample_id").to_pylist()
     told = [sample["sample_id"] for sample in samples[:samples_spelled_out]]
     spool = _Spool(told)
@@ -244,10 +243,8 @@ def _pieces(text: IO[bytes], start: int, length: int) -> Iterator[bytes]:
 
 def _trace_entry(source: Trace, study_folder: Path) -> dict[str, Any]:
     """Path relative to the study folder, SHA-256 of the file, number of rows."""
-    with source.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     relative = source.path.resolve().relative_to(study_folder.resolve()).as_posix()
-    return {"path": relative, "sha256": digest, "rows": source.rows}
+    return {"path": relative, "sha256": sha256_file(source.path), "rows": source.rows}
 
 
 def _closing(stats: dict[str, Any], trace: dict[str, Any]) -> bytes:

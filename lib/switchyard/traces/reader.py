@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from switchyard.artifacts.files import read_stamp
+from switchyard.artifacts.files import VERIFIED, read_stamp, readable
 from switchyard.errors import InputError
 from switchyard.traces.schema import COLUMNS, LOGITS
 
@@ -75,7 +75,8 @@ class Trace:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._file = pq.ParquetFile(self.path)
+        with readable(self.path):
+            self._file = pq.ParquetFile(self.path, **VERIFIED)
         missing = [name for name in COLUMNS if name not in self._file.schema_arrow.names]
         if missing:
             raise InputError(
@@ -101,8 +102,9 @@ class Trace:
 
     def forwards(self) -> Iterator[TraceSlice]:
         """The forwards in the order they ran, each ordered by (sample, sequence, layer, position)."""
-        for group in range(self._file.num_row_groups):
-            yield as_slice(self._file.read_row_group(group))
+        with readable(self.path):
+            for group in range(self._file.num_row_groups):
+                yield as_slice(self._file.read_row_group(group))
 
     def sequences(self) -> Iterator[TraceSlice]:
         """One slice per (sample, sequence) of each forward: all layers, ordered by (layer, position)."""

@@ -6,6 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from switchyard.artifacts.files import PARQUET
+
 COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "sample_id": (pa.int32(), "Sample of the prepared dataset."),
     "sequence": (pa.int16(), "Sequence within the sample: 0, except for choice, where it is the option."),
@@ -27,7 +29,7 @@ LOGITS_MEANING = "Router logits, one per expert, before any softmax; absent wher
 # Dictionaries suit columns of few values; a run of positions is all equal differences; the exponent bytes of
 # floats lie together after a byte-stream split, and the zero low bytes of bfloat16 logits compress to nothing.
 WRITE_OPTIONS: dict[str, Any] = {
-    "compression": "zstd",
+    **PARQUET,
     "use_dictionary": [
         "sample_id",
         "sequence",

@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from switchyard.artifacts.files import atomic
+from switchyard.artifacts.files import atomic, check_pages
 from switchyard.errors import InputError
 from switchyard.traces.schema import LOGITS
 from switchyard.warehouse.database import create, run_sql, transaction
@@ -82,7 +82,8 @@ def build(
     lie under `study_folder`; the database names them relative to it, so it is read with that folder as working
     directory. `speed_rows`: dicts with SPEED_COLUMNS, none for a configuration that was not timed. `structures`: by
     model, STRUCTURE_KEYS. `stamp` is kept in the table `provenance`. `progress(done, total)` is called after each
-    experiment. Raises ImpossibleResult for a result that breaks an invariant; then no database is left.
+    experiment. Raises InputError for a damaged trace or score file, ImpossibleResult for a result that breaks an
+    invariant; then no database is left.
     """
     folder = Path(study_folder).resolve()
     rows = [_experiment_row(number, one, folder) for number, one in enumerate(experiments)]
@@ -92,7 +93,8 @@ def build(
             _insert_inputs(connection, rows, speed_rows, structures)
             if stamp is not None:
                 connection.execute("INSERT INTO provenance VALUES (?)", [orjson.dumps(stamp).decode()])
-            for done, row in enumerate(rows, 1):
+            for done, (one, row) in enumerate(zip(experiments, rows), 1):
+                _verify(one)
                 _count(connection, row, folder)
                 if progress:
                     progress(done, len(rows))
@@ -165,6 +167,13 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, content: pa.Table
     connection.unregister("given")
 
 
+def _verify(one: Mapping[str, Any]) -> None:
+    """Verify an experiment's files, since DuckDB compares no checksums; `measured` verifies the trace's logits."""
+    for name in _FILES:
+        if one.get(name) is not None:
+            check_pages(one[name], without=[LOGITS] if name == "trace" else [])
+
+
 def _count(connection: duckdb.DuckDBPyConnection, row: dict[str, Any], folder: Path) -> None:
     """Add one experiment's samples and the counts of its trace."""
     named = {name: row[name] for name in ("model", "config", "dataset")}
@@ -174,7 +183,11 @@ def _count(connection: duckdb.DuckDBPyConnection, row: dict[str, Any], folder: P
     trace = folder / row["trace"]
     if LOGITS in pq.read_schema(trace).names:
         connection.register("measured", measured(trace, row["trained_top_k"]))
-        run_sql(connection, "trace_logits")
+        try:
+            run_sql(connection, "trace_logits")
+        except duckdb.Error:
+            check_pages(trace)  # damaged logits reach DuckDB as an error without the file's name
+            raise
         connection.unregister("measured")
     if row["trace_repeat"] is not None:
         run_sql(connection, "trace_repeat", trace_repeat=row["trace_repeat"])

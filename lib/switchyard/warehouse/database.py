@@ -10,12 +10,16 @@ from pathlib import Path
 import duckdb
 import orjson
 
+from switchyard.artifacts.files import damaged
+
 MEMORY_LIMIT = "2GB"
 """Beyond it DuckDB spills to a folder beside the database; reading one trace at a time it seldom does."""
 
 THREADS = 2
 """A constant, whatever the machine: the result must not depend on it, and a cluster job asks for that many."""
 
+_FAULTS = ("Corrupt database file", "Could not read enough bytes")
+"""What DuckDB says of a damaged database."""
 
 DATA_FILES = ("sql/*.sql",)
 """Files read from beside this module; the code fingerprint counts them."""
@@ -33,9 +37,20 @@ def create(path: Path, study_folder: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def open_read_only(path: str | Path) -> duckdb.DuckDBPyConnection:
-    """An existing database. Views over traces and scores need the study's folder as working directory."""
-    return duckdb.connect(path, read_only=True)
+@contextmanager
+def open_read_only(path: str | Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An existing database. Views over traces and scores need the study's folder as working directory.
+
+    Raises:
+        InputError: the database is damaged or truncated.
+    """
+    try:
+        with duckdb.connect(path, read_only=True) as connection:
+            yield connection
+    except duckdb.Error as error:
+        if any(fault in str(error) for fault in _FAULTS):
+            raise damaged(path, str(error)) from error
+        raise
 
 
 def run_sql(connection: duckdb.DuckDBPyConnection, name: str, **variables: str | int | None) -> None:

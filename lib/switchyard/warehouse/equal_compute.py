@@ -81,8 +81,8 @@ def equal_compute(database: str | Path) -> pa.Table:
     """Every configuration that has an executed mixed top-k as partner, per dataset, in the study's order.
 
     Columns: `model, config_name, dataset, against` (the mixed top-k), `samples`; `avg_experts, against_avg_experts`
-    (mean experts per layer and token); `loss_difference` (nats per target token, this minus the mixed: above 0 is worse)
-    with its 95 % bootstrap interval `loss_difference_low, loss_difference_high` and its p-value `loss_p`
+    (mean experts per layer and token); `loss_difference` (nats per target token, this minus the mixed: above 0 is
+    worse) with its 95 % bootstrap interval `loss_difference_low, loss_difference_high` and its p-value `loss_p`
     (`switchyard.statistics.paired`); `accuracy_difference` (share; cloze acc, choice acc_norm), `only_this_correct,
     only_against_correct` (samples) and `mcnemar_p`, all null for text. `loss_p_holm` is adjusted for all losses of
     one model, `accuracy_p_holm` for all its accuracies; `loss_verdict` and `accuracy_verdict` are `better`, `worse` or

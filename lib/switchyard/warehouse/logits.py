@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from switchyard.artifacts.files import VERIFIED
 from switchyard.traces.schema import LOGITS
 from switchyard.warehouse.database import THREADS
 
@@ -45,7 +46,7 @@ def _batches(trace: Path, trained_top_k: int) -> Iterator[pa.RecordBatch]:
 
 
 def _row_group(trace: Path, trained_top_k: int, group: int) -> list[pa.RecordBatch]:
-    with pq.ParquetFile(trace, pre_buffer=False) as file:
+    with pq.ParquetFile(trace, pre_buffer=False, **VERIFIED) as file:
         parts = file.iter_batches(ROWS_READ, row_groups=[group], columns=_COLUMNS, use_threads=False)
         return [_measure(part, trained_top_k) for part in parts]
 

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from switchyard.artifacts.files import read_json
+from switchyard.artifacts.files import read_json, read_table
 from switchyard.warehouse.invariants import ImpossibleResult
 from switchyard.warehouse.tables import PRINTED, cell
 
@@ -20,12 +18,12 @@ def refuse_differing_prints(tables: str | Path, logs: str | Path) -> None:
     `tables` holds what `write_tables` wrote, `logs` the folder that `write_summaries` wrote into.
     """
     for name in PRINTED:
-        stored = pq.read_table(Path(tables) / f"{name}.parquet").to_pylist()
+        stored = read_table(Path(tables) / f"{name}.parquet").to_pylist()
         _compare(f"{name}.json", read_json(Path(tables) / f"{name}.json"), stored)
         with (Path(tables) / f"{name}.csv").open(encoding="utf-8", newline="") as file:
             texts = [{key: cell(value) for key, value in row.items()} for row in stored]
             _compare(f"{name}.csv", list(csv.DictReader(file)), texts)
-    results = pq.read_table(Path(tables) / "bh_routing_results.parquet").to_pylist()
+    results = read_table(Path(tables) / "bh_routing_results.parquet").to_pylist()
     _compare("the summary logs", list(_from_logs(results, Path(logs))), results)
 
 

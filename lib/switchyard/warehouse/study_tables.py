@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from switchyard.artifacts.files import read_table
 from switchyard.errors import InputError
 
 STATIC = "topk"
@@ -178,7 +179,7 @@ class Tables:
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such table; run the aggregate stage first")
-    frame = pd.read_parquet(path)
+    frame = read_table(path).to_pandas()
     missing = [column for column in columns if column not in frame]
     if missing:
         raise InputError(f"{path}: no column {', '.join(missing)}; run the aggregate stage again")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from reference.damage import flip_bit, truncate
 from switchyard.artifacts import files
+from switchyard.errors import InputError
 
 
 def test_file_takes_its_name_at_the_end_only(tmp_path: Path) -> None:
@@ -82,3 +85,29 @@ def test_equal_tables_are_equal_bytes(tmp_path: Path) -> None:
         files.write_table(tmp_path / name, pa.table({"x": np.arange(1000) / 7}), stamp={"code": "c0de"})
         contents.append((tmp_path / name).read_bytes())
     assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("damage", [flip_bit, truncate])
+@pytest.mark.parametrize("read", [files.read_table, files.check_pages])
+def test_a_damaged_table_is_refused_by_name(tmp_path: Path, read: Callable, damage: Callable) -> None:
+    path = tmp_path / "a.parquet"
+    files.write_table(path, pa.table({"x": np.arange(1000) / 7}))
+    read(path)
+    damage(path)
+    with pytest.raises(InputError) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}: is damaged (")
+    assert str(caught.value).endswith(f"delete {path}; the same command makes it again")
+
+
+def test_truncated_json_is_refused_by_name(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "a.json", {"tokens_per_second": 1234})
+    truncate(tmp_path / "a.json")
+    with pytest.raises(InputError, match=r"a\.json: is damaged"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_a_file_that_is_not_there_is_not_damaged(tmp_path: Path) -> None:
+    for read in (files.read_json, files.read_table, files.read_stamp):
+        with pytest.raises(FileNotFoundError):
+            read(tmp_path / "a")

@@ -37,16 +37,6 @@ def test_stamp_names_everything_and_nothing_of_the_run(tmp_path: Path) -> None:
     )
 
 
-def test_digest_of_a_folder_follows_names_and_contents(tmp_path: Path) -> None:
-    (tmp_path / "inner").mkdir()
-    (tmp_path / "inner/a").write_text("1")
-    before = stamps.sha256_file(tmp_path)
-    (tmp_path / "inner/a").rename(tmp_path / "inner/b")
-    renamed = stamps.sha256_file(tmp_path)
-    (tmp_path / "inner/b").write_text("2")
-    assert len({before, renamed, stamps.sha256_file(tmp_path)}) == 3
-
-
 @pytest.mark.parametrize("name", ["results.csv", "report.md"])
 def test_stamp_is_attached_and_read_back(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

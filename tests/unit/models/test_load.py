@@ -12,7 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from reference.damage import flip_bit
 from reference.tiny import tiny_model, tiny_tokenizer
+from switchyard.artifacts.digests import write_digests
 from switchyard.errors import InputError
 from switchyard.models import load
 
@@ -109,6 +111,15 @@ def test_a_missing_shard_is_named(sharded: Path, tmp_path: Path) -> None:
 def test_a_damaged_index_is_named(folder: Path, content: str) -> None:
     (folder / "model.safetensors.index.json").write_text(content)
     assert "model.safetensors.index.json is damaged" in refused(load.check_folder, folder)
+
+
+def test_a_flipped_bit_in_the_weights_is_refused_at_load(folder: Path) -> None:
+    before = load.folder_digest(folder)
+    write_digests(folder)
+    assert load.folder_digest(folder) == before
+    load.load_model(folder)
+    flip_bit(folder / "model.safetensors")
+    assert f"{folder}/model.safetensors: is damaged" in refused(load.load_model, folder)
 
 
 def test_pickles_are_not_loaded(folder: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from switchyard.errors import InputError
-from switchyard.runtime import log as job
 from switchyard.runtime.log import logged
 
 
@@ -64,18 +63,3 @@ def test_a_second_run_starts_its_log_anew(tmp_path: Path) -> None:
         with logged(tmp_path / "job.log") as logger:
             logger.info(word)
     assert (tmp_path / "job.log").read_text() == "second\n"
-
-
-def test_weights_in_a_folder_are_read_only_by_who_loads_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looked: list[str] = []
-    monkeypatch.setattr(job, "check", lambda path: looked.append(path.relative_to(tmp_path).as_posix()))
-    (tmp_path / "model").mkdir()
-    for name in ("model/config.json", "model/model.safetensors", "shard.safetensors"):
-        (tmp_path / name).touch()
-    reads = [tmp_path / "model", tmp_path / "shard.safetensors"]
-    with logged(tmp_path / "job.log", reads=reads):
-        assert looked == ["model/config.json", "shard.safetensors"]
-    with logged(tmp_path / "job.log", reads=reads, loads_weights=True):
-        assert looked[2:] == ["model/config.json", "model/model.safetensors", "shard.safetensors"]

@@ -104,7 +104,6 @@ def test_a_number_changed_in_one_place_is_refused(study, tmp_path, place):
     perplexity = str(row["perplexity"])
     assert perplexity in path.read_text()
     changed = path.read_text().replace(perplexity, perplexity[:-1])
-    path.unlink()  # with it goes the seal, which would tell it as damage before
     path.write_text(changed)
     with pytest.raises(ImpossibleResult, match="perplexity of tiny 4experts_bh_a030"):
         refuse_differing_prints(tmp_path / "aggregate", tmp_path)

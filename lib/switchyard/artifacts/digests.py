@@ -1,0 +1,66 @@
+"""Digests of weights: taken when a model folder is made, compared when its weights are loaded.
+
+`digests.json` in the folder holds size and SHA-256 of every weight file. Files of 1 GB and more are read again only if
+they are newer than it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from switchyard.artifacts.files import damaged, read_json, write_json
+from switchyard.artifacts.stamps import hash_file
+
+DIGESTS = "digests.json"
+WEIGHTS = "*.safetensors"
+
+ALWAYS_READ_BYTES = 1_000_000_000
+"""Smaller weight files are hashed at every load: it takes less than a second."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def write_digests(folder: Path) -> dict[str, str]:
+    """Record the weight files of a new model folder; returns the SHA-256 of each by name.
+
+    Raises:
+        InputError: a file of the hub's cache is not what its name, a SHA-256, says.
+    """
+    digests = {path.name: hash_file(path) for path in sorted(folder.glob(WEIGHTS))}
+    for name, digest in digests.items():
+        blob = (folder / name).resolve().name
+        if _SHA256.fullmatch(blob) and blob != digest:
+            raise damaged(folder / name, "its SHA-256 is not that of the hub")
+    sizes = {name: (folder / name).stat().st_size for name in digests}
+    content = {name: {"size_bytes": sizes[name], "sha256": digest} for name, digest in digests.items()}
+    write_json(folder / DIGESTS, content)
+    return digests
+
+
+def known_digests(folder: Path) -> dict[str, dict[str, Any]]:
+    """`size_bytes` and `sha256` of each weight file as it was recorded, {} where nothing was."""
+    return read_json(folder / DIGESTS) if (folder / DIGESTS).is_file() else {}
+
+
+def check_weights(folder: Path) -> None:
+    """Compare the weights of a model folder with their digests, large ones only if they may have changed.
+
+    Raises:
+        InputError: a weight file is missing or is not the one that was recorded.
+    """
+    for name, known in known_digests(folder).items():
+        path = folder / name
+        if not path.is_file():
+            raise damaged(path, "the file is missing")
+        newer = path.stat().st_mtime_ns > (folder / DIGESTS).stat().st_mtime_ns
+        if newer or path.stat().st_size != known["size_bytes"] or known["size_bytes"] < ALWAYS_READ_BYTES:
+            check_weight_file(path)
+
+
+def check_weight_file(path: Path) -> None:
+    """Compare one weight file with its digest, if there is one; raises `InputError` where they differ."""
+    known = known_digests(path.parent).get(path.name)
+    if known and hash_file(path) != known["sha256"]:
+        raise damaged(path, "its SHA-256 is not the recorded one")
