@@ -24,7 +24,8 @@ from switchyard.models.load import load_model, load_tokenizer
 from switchyard.routing import BenjaminiHochberg, TopK, fit_nulls
 from switchyard.text.corpus import harvest
 from switchyard.text.pocket import prepare_pocket
-from switchyard.traces import Trace, TraceWriter
+from switchyard.traces.reader import Trace
+from switchyard.traces.writer import TraceWriter
 
 MODEL = Path(__file__).parents[1] / "resources" / "pocket-olmoe"
 TRAINED, EXPERTS, LAYERS = 8, 64, 4

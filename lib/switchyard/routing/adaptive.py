@@ -1,7 +1,7 @@
 """What the rules that count have in common: how many experts a token gets is theirs to say, all else is here.
 
 A new rule derives from `AdaptiveRule`, adds the fields that it needs, and says in `num_experts` how many experts each
-token should have. `LevelRule` adds a level `alpha`, `NullRule` a null distribution per layer; a rule may derive from both.
+token should have. `LevelRule` adds a level `alpha`, `NullRule` a null distribution per layer; a rule may be both.
 """
 
 from __future__ import annotations
