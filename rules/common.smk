@@ -10,7 +10,7 @@ sys.path.insert(0, str(ROOT / "lib"))
 
 from switchyard.study import config as study_config
 from switchyard.study.configurations import RUN_SETTINGS, configurations, inspected
-from switchyard.runtime import warm
+from switchyard.runtime import workers
 from switchyard.errors import InputError
 from switchyard.artifacts.fingerprints import fingerprint
 from switchyard.routing.registry import entry, rule_module
@@ -35,9 +35,7 @@ os.environ.update(
 
 STUDY = f"results/{config['study']}"
 LOGS = f"{STUDY}/job-logs"
-AROUND_MB = (
-    500  # snakemake starts itself twice around a job of a cluster, and a script waits for a warm process
-)
+AROUND_MB = 500  # snakemake starts itself twice around a job of a cluster, and a script waits for its worker
 MODEL = config["evaluation"]["model"]
 DATASETS = list(config["datasets"])
 TEXTS = {
@@ -57,12 +55,12 @@ INSPECTED = inspected(config)
 
 
 onstart:
-    warm.start()  # imports nothing before an experiment asks
+    workers.start()  # none runs before an experiment asks
 
 
 if workflow.remote_exec and "SWITCHYARD_REMOTE" not in os.environ:
-    # A job of a cluster has a server of its own, which all steps of it share; nobody else waits for its memory.
-    warm.start(idle_s=300)
+    # A job of a cluster has workers of its own, which all steps of it share; nobody else waits for its memory.
+    workers.start(idle_s=300)
     os.environ.update(SWITCHYARD_REMOTE="1")
 
 

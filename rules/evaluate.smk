@@ -37,7 +37,7 @@ rule evaluate_experiment:
         log=f"{STUDY}/evaluate/logs/{{config}}_{{dataset}}_internal_routing.json",
     log:
         f"{LOGS}/evaluate_experiment/{{config}}_{{dataset}}.log",
-    # Measures the process that waits; the work itself is done in a fork of the run's warm process.
+    # Measures the process that waits; a worker does the work itself.
     benchmark:
         f"{LOGS}/evaluate_experiment/{{config}}_{{dataset}}.tsv"
     conda:
