@@ -25,7 +25,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Client, Connection, Listener, wait
 from pathlib import Path
@@ -70,12 +69,8 @@ def perform(request: dict[str, Any]) -> None:
     """Run the function of a call in this process."""
     gc.set_threshold(*SELDOM)
     with logged(request["log"]):
-        _named(request["function"])(**request["arguments"])
-
-
-def _named(function: str) -> Callable[..., Any]:
-    module, _, name = function.partition(":")
-    return getattr(importlib.import_module(module), name)
+        module, _, name = request["function"].partition(":")
+        getattr(importlib.import_module(module), name)(**request["arguments"])
 
 
 def hashed(value: object) -> str:
@@ -165,13 +160,9 @@ def _start_workers(listener: Listener, words: list[str], workers: list[subproces
             with listener.accept() as job, suppress(OSError, EOFError):
                 program = json.loads(job.recv_bytes())
                 program["args"] += [str(job.fileno()), *words]
+                program["pass_fds"] = [job.fileno(), int(words[0])]
                 workers[:] = [worker for worker in workers if worker.poll() is None]
-                inherited = [job.fileno(), int(words[0])]
-                workers.append(
-                    subprocess.Popen(
-                        **program, stdin=subprocess.DEVNULL, pass_fds=inherited, start_new_session=True
-                    )
-                )
+                workers.append(subprocess.Popen(**program, stdin=subprocess.DEVNULL, start_new_session=True))
 
 
 def _stop(folder: Path, listener: Listener, held: int, workers: list[subprocess.Popen]) -> None:
