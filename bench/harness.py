@@ -8,7 +8,6 @@ Scores must agree before a ratio is reported.
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import os
@@ -29,7 +28,7 @@ from bench.paired import Line
 from switchyard.artifacts.files import read_json, write_json
 from switchyard.evaluation.experiment import run_experiment
 from switchyard.models.load import load_model, load_tokenizer
-from switchyard.runtime import warm
+from switchyard.runtime import workers
 from switchyard.text.corpus import harvest
 from switchyard.text.pocket import prepare_pocket
 from switchyard.text.sources import load_rows
@@ -41,7 +40,7 @@ DOCUMENTS = 200
 MAX_LENGTH, BATCH_TOKENS = 256, 2048
 BATCH_SIZES = (1, 8, 16, 32, 64)
 ROUNDS = 7
-JOB = "import json, sys; from switchyard.runtime.warm import call; call(**json.loads(sys.argv[1]))"
+JOB = "import json, sys; from switchyard.runtime.workers import call; call(**json.loads(sys.argv[1]))"
 TASKS = {"lambada": ("lambada_openai", "cloze"), "hellaswag": ("hellaswag", "choice")}
 
 Scores = Mapping[str, Mapping[str, float]]
@@ -106,15 +105,14 @@ def theirs(folder: Path, batch_size: int, device: str) -> Scores:
 
 
 def ours(folder: Path, device: str) -> Scores:
-    """What this library finds, in a process of its own that imports as a job does (`switchyard.runtime.warm.call`)."""
+    """What this library finds, in a process of its own that imports as a job does (`runtime.workers.call`)."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "lib")])
-    environment.pop(warm.VARIABLE, None)
+    environment.pop(workers.VARIABLE, None)
     request = {
         "function": "bench.harness:evaluate",
         "arguments": {"model": str(MODEL), "folder": str(folder), "device": device},
         "log": str(folder / "log"),
-        "prepare": "bench.harness:imports",
     }
     subprocess.run([sys.executable, "-c", JOB, json.dumps(request)], env=environment, check=True)
     return read_json(folder / "found.json")
@@ -131,11 +129,6 @@ def check(own: Scores, other: Scores) -> None:
                 value,
                 other[name],
             )
-
-
-def imports(**_: object) -> None:
-    """What an evaluation imports on the way."""
-    importlib.import_module("transformers.models.olmoe.modeling_olmoe")
 
 
 def evaluate(model: str, folder: str, device: str) -> None:

@@ -2,8 +2,7 @@
 
 Every side is a fresh process, and the clock is the machine's: from the start of the process to the moment after the
 import, or before the first module of the model is called. An evaluation is what a job of rule evaluate_experiment
-does, with its provenance, its rule and its dataset; alone, and in a fork of a run's warm process, whose own imports
-are made once for all evaluations of a run.
+does, with its provenance, its rule and its dataset; alone, and in a worker that has done one before.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from switchyard.evaluation import job
 from switchyard.models.blocks import describe
 from switchyard.models.load import load_config
 from switchyard.routing.nulls import NullDistribution, nulls_table
-from switchyard.runtime import warm
+from switchyard.runtime import workers
 from switchyard.study.configurations import Configuration
 from switchyard.text.sources import Rows
 from switchyard.text.tasks import prepare
@@ -42,7 +41,7 @@ TEXT = "Return the mean of the array elements along the given axis. "
 TORCH = "import torch"
 CLASS = f"{TORCH}; from transformers.models.olmoe import modeling_olmoe"
 TIME = "import time; print(time.monotonic())"
-JOB = "import json, sys; from switchyard.runtime.warm import call; call(**json.loads(sys.argv[1]))"
+JOB = "import json, sys; from switchyard.runtime.workers import call; call(**json.loads(sys.argv[1]))"
 
 
 def lines(device: str) -> Iterator[Line]:
@@ -51,12 +50,11 @@ def lines(device: str) -> Iterator[Line]:
         request = study(Path(place))
         environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'lib'}", "OMP_NUM_THREADS": "1"}
         os.environ.update(environment)
-        server = warm.start()
+        workers.start(idle_s=60)
         try:
             times = rounds(request, Path(place), environment)
         finally:
-            if server is not None:
-                warm.stop(server, Path(os.environ.pop(warm.VARIABLE)).parent)
+            os.environ.pop(workers.VARIABLE, None)
     imported = times["class"]
 
     def over(name: str) -> list[float]:
@@ -64,19 +62,19 @@ def lines(device: str) -> Iterator[Line]:
 
     against = "importing torch and the model class"
     yield Line("evaluation alone, process start to first forward", against, over("alone"), "<= 1.3")
-    yield Line("evaluation in a fork of the warm process", against, over("warm"), "<= 1.3")
+    yield Line("evaluation in a worker that has done one", against, over("worker"), "<= 1.3")
     yield Line("importing torch alone", against, over("torch"), "")
 
 
 def rounds(request: dict[str, Any], place: Path, environment: dict[str, str]) -> dict[str, list[float]]:
     """Seconds of each start in each round, one after the other, in an order that is rotated."""
-    alone = {name: value for name, value in environment.items() if name != warm.VARIABLE}
-    shared = alone | {warm.VARIABLE: os.environ[warm.VARIABLE]} if warm.VARIABLE in os.environ else alone
+    alone = {name: value for name, value in environment.items() if name != workers.VARIABLE}
+    shared = {**alone, **{name: os.environ[name] for name in [workers.VARIABLE] if name in os.environ}}
     calls = {
         "torch": lambda: import_seconds(TORCH, alone),
         "class": lambda: import_seconds(CLASS, alone),
         "alone": lambda: job_seconds(request, place, alone),
-        "warm": lambda: job_seconds(request, place, shared),
+        "worker": lambda: job_seconds(request, place, shared),
     }
     found: dict[str, list[float]] = {name: [] for name in calls}
     names = list(calls)
@@ -116,7 +114,7 @@ def evaluate(*, mark: str, **arguments: Any) -> None:
 
 
 def study(place: Path) -> dict[str, Any]:
-    """The request of one job (`switchyard.runtime.warm.call`): the shipped model, a page of text, BH and its nulls."""
+    """The request of one job (`runtime.workers.call`): the shipped model, a page of text, BH and its nulls."""
     folder = place / "model"
     shutil.copytree(MODEL, folder)
     structure = describe(load_config(folder))
@@ -140,11 +138,11 @@ def study(place: Path) -> dict[str, Any]:
         "max_length": 256,
         "samples": 1,
         "run": {"threads": 1, "batch_tokens": 8192, "keep_logits": True, "spelled_out_samples": None},
+        "gpu_mem_gb": 0,
         "code": "",
     }
     return {
         "function": "bench.start_up:evaluate",
         "arguments": arguments,
         "log": str(place / "log"),
-        "prepare": "switchyard.evaluation.job:prepare",
     }

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "lib"))
 
 from switchyard.errors import ERROR_LINE, InputError
 from switchyard.planning.resources import JobResources, minutes
-from switchyard.runtime import warm
+from switchyard.runtime import workers
 from switchyard.study.config import RESERVED_DATASETS, complete
 from switchyard.study.study import Study
 from switchyard.text.corpus import versions
@@ -28,12 +28,12 @@ os.environ.update(STUDY.environment())
 
 
 onstart:
-    warm.start()  # imports nothing before an experiment asks
+    workers.start()  # none runs before an experiment asks
 
 
 if workflow.remote_exec and "SWITCHYARD_REMOTE" not in os.environ:
-    # A job of a cluster has a server of its own, which all steps of it share; nobody else waits for its memory.
-    warm.start(idle_s=300)
+    # A job of a cluster has workers of its own, which all steps of it share; nobody else waits for its memory.
+    workers.start(idle_s=300)
     os.environ.update(SWITCHYARD_REMOTE="1")
 
 

@@ -1,10 +1,10 @@
 """Rule evaluate_experiment: model + dataset + routing rule -> trace, scores, their repeats, internal log.
 
-Imports nothing heavy: the work is done in a fork of the warm process (`switchyard.runtime.warm`) if there is one, by
-preference in one that has the model in memory.
+Imports nothing heavy: a worker (`switchyard.runtime.workers`) does the work, by preference one that has the model in
+memory.
 """
 
-from switchyard.runtime.warm import call
+from switchyard.runtime.workers import call
 
 if __name__ == "__main__":
     call(
@@ -19,6 +19,5 @@ if __name__ == "__main__":
             "code": snakemake.params.code,
         },
         log=snakemake.log[0],
-        prepare="switchyard.evaluation.job:prepare",
         home=f"{snakemake.input.model} {snakemake.params.experiment['model_entry']['dtype']}",
     )

@@ -29,7 +29,7 @@ from switchyard.launcher import processes
 from switchyard.study import config
 from workflow.checkout import STUDY, copy_checkout, launcher_command
 
-VICTIMS = ("launcher", "snakemake", "job", "script", "warm process", "forked job")
+VICTIMS = ("launcher", "snakemake", "job", "script", "worker")
 """Kinds of processes of a run; `job` is a snakemake of its own that does one job of a cluster."""
 
 SPEED = {"tokens_per_second", "latency_ms_per_token"}
@@ -154,13 +154,8 @@ def kind_of(process: psutil.Process) -> str | None:
         return "launcher"
     if "-m snakemake" in line:
         return "job" if "--target-jobs" in words else "snakemake"
-    if "-m switchyard." in line:
-        try:
-            return (
-                "forked job" if "-m switchyard." in " ".join(process.parent().cmdline()) else "warm process"
-            )
-        except (psutil.Error, AttributeError):
-            return None
+    if "-m switchyard.runtime.workers" in line:
+        return "worker"
     return "script" if "/.snakemake/scripts/" in line else None
 
 

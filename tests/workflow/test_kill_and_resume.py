@@ -8,7 +8,7 @@ from pathlib import Path
 from workflow.checkout import RESULTS, copy_checkout, launcher_command, run_study
 from workflow.kill import check_same_results, kill_once
 
-KILLS = (("snakemake",), ("forked job", "script"), ("launcher",))
+KILLS = (("snakemake",), ("worker", "script"), ("launcher",))
 """In every run of the tests; `workflow.kill` does any number."""
 
 

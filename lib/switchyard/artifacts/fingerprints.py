@@ -28,9 +28,7 @@ NAMED_BY_STRING = {"evaluate_experiment": ("switchyard.evaluation.job",)}
 The module of a job's own routing rule is the other one; the registry names it, and the caller of `fingerprint` adds it.
 """
 
-EXCLUDED = frozenset(
-    f"{PACKAGE}.runtime.{name}" for name in ("log", "progress", "workers", "warm", "residents")
-)
+EXCLUDED = frozenset(f"{PACKAGE}.runtime.{name}" for name in ("log", "progress", "workers"))
 """Modules that decide what is printed and which process works, and no result. They are not followed either."""
 
 _LOG_CALLS = frozenset({"debug", "info", "warning", "error", "exception", "critical", "log"})

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,12 +29,8 @@ class Loaded(NamedTuple):
     tokenizer: Any
 
 
-def prepare(*, model: str, **_: object) -> None:
-    """Import what an evaluation would import on the way: the model's class, pandas by pyarrow. Opens no weights."""
-    kind = read_json(Path(model) / "config.json")["model_type"]
-    for module in (f"{kind}.modeling_{kind}", "auto.modeling_auto", "auto.tokenization_auto"):
-        importlib.import_module(f"transformers.models.{module}")
-    importlib.import_module("pyarrow.dataset")
+KEPT: dict[tuple, Loaded] = {}
+"""The model that was loaded last."""
 
 
 def evaluate(
@@ -80,16 +74,21 @@ def evaluate(
         )
 
 
-@lru_cache(maxsize=1)
 def load(folder: Path, dtype: str, gpu_mem_gb: int, as_of: tuple[int, ...]) -> Loaded:
     """A model, kept for this process's next experiment: a rule leaves it as it was, bit for bit.
 
     Args:
         as_of: `written` of the folder.
     """
-    log.info("loading %s", folder)
-    model = load_model(folder, dtype=dtype, gpu_mem_gb=gpu_mem_gb)
-    return Loaded(folder_digest(folder), model, load_tokenizer(folder))
+    wanted = (folder, dtype, gpu_mem_gb, as_of)
+    if wanted not in KEPT:
+        KEPT.clear()  # first, since there may be room for one only
+        torch.cuda.empty_cache()
+        digest = folder_digest(folder)  # before the weights are read: damage is told as what it is
+        log.info("loading %s", folder)
+        model = load_model(folder, dtype=dtype, gpu_mem_gb=gpu_mem_gb)
+        KEPT[wanted] = Loaded(digest, model, load_tokenizer(folder))
+    return KEPT[wanted]
 
 
 def written(folder: Path) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from switchyard.artifacts import shortages
 from switchyard.errors import ERROR_LINE
-from switchyard.runtime import warm
+from switchyard.runtime import workers
 
 EVENT = re.compile(
     r"^Finished jobid: (?P<finished>\d+)"
@@ -133,7 +133,7 @@ def _cause(failure: Failure, directory: Path) -> str:
     lines = [line for log in failure.logs for line in _lines_of(directory / log)]
     cluster = [line for log in failure.cluster_logs for line in _lines_of(directory / log)]
     by_cluster = [failure.message or "", *(line for line in cluster if line.startswith(CLUSTER))]
-    ended = signal.SIGKILL.name if lines[-1:] == [warm.KILLED] else failure.signal
+    ended = signal.SIGKILL.name if lines[-1:] == [workers.KILLED] else failure.signal
     if any(map(TIME_LIMIT.search, by_cluster)):
         return (
             "the job took longer than the cluster lets it: give it more time in minutes "

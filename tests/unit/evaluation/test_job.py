@@ -1,0 +1,132 @@
+"""An experiment writes the same bytes whichever process runs it, and whatever that process has run before."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+
+from reference.tiny import WORDS, tiny_model, tiny_tokenizer
+from switchyard.artifacts.files import write_json, write_table
+from switchyard.evaluation import job
+from switchyard.models.blocks import describe
+from switchyard.runtime import workers
+
+LIBRARY = Path(__file__).parents[3] / "lib"
+
+CALL = """
+import json, sys
+from switchyard.runtime.workers import call
+call("switchyard.evaluation.job:evaluate", json.loads(sys.argv[1]), log=sys.argv[2], home="tiny")
+"""
+
+RULES = {
+    "2experts_topk_baseline": {"rule": "topk", "home": "switchyard.routing.topk:TopK", "k": 2},
+    "8experts_top_p_p060": {"rule": "top_p", "home": "switchyard.routing.top_p:TopP", "p": 0.6, "max_k": 8},
+    "mixed_topk_k1.5": {"rule": "mixed_topk", "home": "switchyard.routing.mixed_topk:MixedTopK", "k": 1.5},
+}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept() -> None:
+    job.KEPT.clear()
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A folder with a tiny model and two texts."""
+    tiny_model().save_pretrained(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    write_json(tmp_path / "model" / "structure.json", describe(tiny_model().config))
+    texts = {"text": [WORDS, WORDS[40:]], "original_bytes": [len(WORDS), len(WORDS) - 40]}
+    table = pa.table({"sample_id": [0, 1], "page": [0, 1], "original_words": [9, 8], **texts})
+    write_table(tmp_path / "texts.parquet", table)
+    return tmp_path
+
+
+def experiment(study: Path, place: str, config: str) -> dict[str, Any]:
+    """Arguments of an evaluation, whose results go to the folder `place` of the study."""
+    names = ["traces/e", "scores/e", "traces/e_repeat", "scores/e_repeat", "logs/e"]
+    files = [study / place / config / "evaluate" / name for name in names]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    setting = {"config": config, "weighting": "model", **RULES[config]}
+    return {
+        "identity": {"study": "tiny", "model": "own", "dataset": "own", "setting": setting},
+        "model": str(study / "model"),
+        "dtype": "float32",
+        "dataset": str(study / "texts.parquet"),
+        "reads": {},
+        "files": list(map(str, files)),
+        "max_length": 48,
+        "samples": 2,
+        "run": {"batch_tokens": 64, "threads": 1, "keep_logits": True, "spelled_out_samples": None},
+        "gpu_mem_gb": 0,
+        "code": "abc",
+    }
+
+
+def written(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_workers_write_the_bytes_of_each_experiment_alone_in_any_order_and_side_by_side(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(workers.VARIABLE, "")
+    monkeypatch.setenv("PYTHONPATH", str(LIBRARY))
+    workers.start()
+
+    def started(place: str, config: str) -> subprocess.Popen[bytes]:
+        log = str(study / f"{place} {config}.log")
+        return subprocess.Popen(
+            [sys.executable, "-c", CALL, json.dumps(experiment(study, place, config)), log]
+        )
+
+    first = [started("first", config) for config in list(RULES)[:2]]
+    assert [each.wait(timeout=120) for each in first] == [0, 0]
+    for place, order in (("forth", [*RULES]), ("back", [*RULES][::-1])):
+        assert [started(place, config).wait(timeout=120) for config in order] == [0, 0, 0]
+    logs = [path for path in study.glob("*.log") if "loading " in path.read_text()]
+    assert len(logs) == 2  # two processes, that had three jobs side by side at most
+    for config in RULES:
+        job.KEPT.clear()
+        job.evaluate(**experiment(study, "alone", config))
+    alone = written(study / "alone")
+    assert len(alone) == 5 * len(RULES)
+    assert written(study / "forth") == written(study / "back") == alone
+    assert written(study / "first").items() <= alone.items()
+
+
+def test_rules_leave_the_kept_model_as_it_was(study: Path) -> None:
+    for config in RULES:
+        job.evaluate(**experiment(study, "here", config))
+        ((_, kept),) = job.KEPT.items()
+    assert list(job.KEPT.values()) == [kept]
+    own = tiny_model()
+    state = kept.model.state_dict()
+    assert state.keys() == own.state_dict().keys()
+    assert all(torch.equal(value, own.state_dict()[name]) for name, value in state.items())
+    ids = torch.arange(40)[None]
+    with torch.inference_mode():
+        assert torch.equal(kept.model(ids).logits, own(ids).logits)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in kept.model.modules())
+
+
+def test_a_model_that_was_written_again_is_loaded_again_in_the_place_of_the_last(study: Path) -> None:
+    loaded = []
+    for _ in range(2):
+        for config in [*RULES][:2]:
+            job.evaluate(**experiment(study, "here", config))
+            loaded += job.KEPT.values()
+        os.utime(study / "model" / "structure.json")
+    one, again, two, last = loaded
+    assert one is again and two is last and one is not two
+    assert len(job.KEPT) == 1
