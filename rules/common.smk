@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "lib"))
 
+from switchyard.launcher import interpreter
 from switchyard.study import config as study_config
 from switchyard.study.configurations import RUN_SETTINGS, configurations, inspected
 from switchyard.runtime import warm
@@ -18,6 +19,7 @@ from switchyard.planning import footprint
 from switchyard.text.corpus import versions
 
 try:
+    interpreter.check(sys.executable)
     for file in workflow.configfiles:
         study_config.read(file)
     # Snakemake puts a study file's keys first; the order of sets and datasets is that of config.yaml.

@@ -76,7 +76,7 @@ rule measure_speed:
         f"{LOGS}/measure_speed.tsv"
     conda:
         "../envs/model.yaml"
-    threads: workflow.cores
+    threads: workflow.resource_settings.cores or 1  # workflow.cores is an error where nothing runs (--report)
     resources:
         **model_resources(config["speed"]["prefill_tokens"], runtime=120, configs=CONFIGS),
         slurm_extra="--exclusive",
