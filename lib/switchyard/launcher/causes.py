@@ -28,17 +28,12 @@ class Failure(NamedTuple):
     """A job that failed."""
 
     rule: str
-    logs: tuple[str, ...]
-    """Its own, which are of an earlier attempt if nothing was written since it began."""
+    logs: tuple[str, ...]  # its own; older than `begun_s` if an earlier attempt wrote them
     cluster_logs: tuple[str, ...] = ()
-    begun_s: float = 0.0
-    """Seconds since the epoch."""
-    message: str = ""
-    """What the executor said of it."""
-    exception: str = ""
-    """What snakemake said of how its command ended."""
-    group: str = ""
-    """The group of jobs that it shared a cluster's job with."""
+    begun_s: float = 0.0  # since the epoch
+    message: str = ""  # of its executor
+    exception: str = ""  # of snakemake, about how its command ended
+    group: str = ""  # of jobs that share a job of the cluster
 
 
 def summary(failures: Sequence[Failure]) -> list[str]:
