@@ -27,7 +27,7 @@ CAPABILITIES = {
     "text": (
         *("datasets", "pandas", "scikit-learn", "scipy", "tokenizers", "torch", "transformers", "zstandard"),
     ),
-    "model": ("bitsandbytes", "safetensors", "scipy", "tokenizers", "torch", "transformers"),
+    "model": ("bitsandbytes", "filelock", "safetensors", "scipy", "tokenizers", "torch", "transformers"),
     "tables": ("duckdb", "pandas", "scipy"),
     "report": ("altair", "duckdb", "markdown-it-py", "pandas", "scipy", "vl-convert-python"),
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "lib"))
 
 from switchyard.errors import ERROR_LINE, InputError
+from switchyard.launcher import interpreter
 from switchyard.planning.resources import JobResources, minutes
 from switchyard.runtime import workers
 from switchyard.study.config import RESERVED_DATASETS, complete
@@ -16,6 +17,7 @@ from switchyard.text.corpus import versions
 
 ROOT = Path(workflow.basedir)
 try:
+    interpreter.check(sys.executable)
     config = complete(config, workflow.configfiles, ROOT)
     STUDY = Study(config, ROOT)
 except InputError as error:

@@ -66,7 +66,7 @@ rule measure_speed:
         f"{LOGS}/measure_speed/{{model}}.tsv"
     conda:
         "../envs/model.yaml"
-    threads: workflow.cores
+    threads: workflow.resource_settings.cores or 1  # workflow.cores is an error where nothing runs (--report)
     resources:
         **RESOURCES.model(config["speed"]["prefill_tokens"], runtime=120, experiments=True),
         slurm_extra="--exclusive",

@@ -25,7 +25,6 @@ from typing import NamedTuple
 import psutil
 import pyarrow.parquet as pq
 
-from switchyard.launcher import processes
 from switchyard.study import config
 from workflow.checkout import STUDY, copy_checkout, launcher_command
 
@@ -133,8 +132,8 @@ def kill_once(checkout: Path, command: list[str], after_s: float, victims: Seque
 def _kill_first(checkout: Path, victims: Sequence[str]) -> str | None:
     """Kill the first of `victims` that is alive and return its kind."""
     found: dict[str, psutil.Process] = {}
-    for process in psutil.process_iter():
-        if processes.folder_of(process) == str(checkout) and (kind := kind_of(process)):
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        if process.info["cwd"] == str(checkout) and (kind := kind_of(process)):
             found.setdefault(kind, process)
     for victim in victims:
         if victim in found:
@@ -146,7 +145,7 @@ def _kill_first(checkout: Path, victims: Sequence[str]) -> str | None:
 
 def kind_of(process: psutil.Process) -> str | None:
     """Which of VICTIMS a process is."""
-    words = processes.words_of(process)
+    words = process.info["cmdline"] or []
     line = " ".join(words)
     if not words or not Path(words[0]).name.startswith("python"):
         return None

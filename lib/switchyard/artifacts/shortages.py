@@ -13,7 +13,7 @@ from pathlib import Path
 
 LESS_MEMORY = (
     "lower evaluation.batch_tokens, or run fewer jobs at once (--cores, --resources mem_mb=... or gpu_mem_gb=...), "
-    "then the same command goes on"
+    "then the same command resumes"
 )
 """What to do about too little memory."""
 
@@ -47,7 +47,7 @@ def disk_line(path: Path, fault: str = NO_SPACE) -> str:
     path = Path(_PARTIAL.sub(r"\1", str(path.absolute())))
     return (
         f"{os.path.relpath(path)}: {fault} (disk of {mount_point(path)}); free space there, or put the folder "
-        "on a larger disk, then the same command goes on"
+        "on a larger disk, then the same command resumes"
     )
 
 

@@ -16,53 +16,49 @@ LOGS = Path(".snakemake/slurm_logs")
 
 _QUEUE = ["squeue", "--me", "--noheader", "--format", "%A|%k|%Z"]
 _PATIENCE_S = 60.0
-_PAUSES_S = (1.0, 4.0)
+_PAUSES_S = (1.0, 4.0, 0.0)
 
 
 def cancel_left_behind(folder: Path) -> int:
     """Cancel this user's jobs that work for runs in `folder`, wait until they are gone, and return how many there were.
 
-    To be called while no run is alive there. Where no run has ended before its time on a cluster there are none.
+    Called while no run is alive there. Where no run has ended before its time on a cluster there are none.
 
     Raises:
         InputError: SLURM does not answer, or a job does not end.
     """
-    if not (folder / LOGS).is_dir() or not (found := left_behind(_queue(), folder)):
-        return 0
-    subprocess.run(["scancel", *found], capture_output=True, check=False)
+    found = alive = left_behind(_queue(), folder) if (folder / LOGS).is_dir() else []
     end = time.monotonic() + _PATIENCE_S
-    while alive := [job for job in found if job in left_behind(_queue(), folder)]:
-        if time.monotonic() > end:
+    while alive:
+        subprocess.run(["scancel", *alive], capture_output=True, check=False)
+        time.sleep(0.5)
+        alive = [job for job in found if job in left_behind(_queue(), folder)]
+        if alive and time.monotonic() > end:
             raise InputError(
                 f"SLURM: jobs {', '.join(alive)} of an earlier run in {folder} do not end; "
-                "wait for them, or have their nodes looked at"
+                "wait for them, or have their nodes checked"
             )
-        time.sleep(0.5)
     return len(found)
 
 
 def left_behind(queue: str, folder: Path) -> list[str]:
     """Numbers of the jobs in squeue's lines `number|comment|folder` that a workflow in `folder` has submitted."""
-    jobs = (line.split("|", 2) for line in queue.splitlines() if line.count("|") >= 2)
+    jobs = [line.split("|", 2) for line in queue.splitlines() if line.count("|") >= 2]
     return [
-        number
-        for number, comment, where in jobs
-        if comment.startswith(COMMENT) and Path(where).resolve() == folder
+        job for job, comment, where in jobs if comment.startswith(COMMENT) and Path(where).resolve() == folder
     ]
 
 
 def _queue() -> str:
-    """What squeue prints; it is asked several times, as a busy controller lets some questions drop."""
-    for pause_s in (*_PAUSES_S, None):
+    """What squeue prints; it is asked several times, because a busy controller drops some questions."""
+    for pause_s in _PAUSES_S:
         try:
-            asked = subprocess.run(_QUEUE, capture_output=True, text=True, check=False)
-            if asked.returncode == 0:
-                return asked.stdout
-            reason = asked.stderr.strip()
+            return subprocess.run(_QUEUE, capture_output=True, text=True, check=True).stdout
         except FileNotFoundError:
             reason = "not found"
-        if pause_s is not None:
-            time.sleep(pause_s)
+        except subprocess.CalledProcessError as error:
+            reason = error.stderr.strip()
+        time.sleep(pause_s)
     raise InputError(
         f"SLURM: squeue does not answer ({reason}), and jobs of an earlier run here may be alive; "
         f"try again where it does, or remove {LOGS} if there are none"

@@ -7,7 +7,6 @@ locked, so that the kernel ends the lease with the process, however that ended.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import tempfile
@@ -16,6 +15,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from filelock import FileLock, Timeout
 
 from switchyard.errors import InputError
 
@@ -35,11 +36,11 @@ class Card(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """Room on the card at `index`, for as long as `descriptor` is open."""
+    """Room on the card at `index`, for as long as `lock` is held."""
 
     index: int
     size_bytes: int
-    descriptor: int
+    lock: FileLock
 
 
 _held: list[Lease] = []
@@ -104,25 +105,24 @@ def take(gb: int | None, cards: Sequence[Card]) -> int:
 def release() -> None:
     """Give up this process's lease, if it has one."""
     while _held:
-        os.close(_held.pop().descriptor)
+        _held.pop().lock.release()
 
 
 def _lease(needed: Sequence[int], cards: Sequence[Card]) -> bool:
     """Hold a lease on the card with most room, if any has as many bytes as `needed` there."""
     folder = Path(tempfile.gettempdir()) / f"switchyard-cards-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(folder / "lock"):
         leased = _leased(folder)
         room = [card.size_bytes - leased[card.uuid] for card in cards]
         fitting = [index for index, size in enumerate(needed) if size <= room[index]]
         if not fitting:
             return False
         best = max(fitting, key=room.__getitem__)
-        prefix = f"{cards[best].uuid}.{needed[best]}."
-        descriptor, _ = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=".lease")
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    _held.append(Lease(best, needed[best], descriptor))
+        name = f"{cards[best].uuid}.{needed[best]}.{os.getpid()}.lease"
+        lock = FileLock(folder / name, thread_local=False)
+        lock.acquire()
+    _held.append(Lease(best, needed[best], lock))
     return True
 
 
@@ -130,11 +130,10 @@ def _leased(folder: Path) -> Counter[str]:
     """Leased bytes by card; removes the files of leases that have ended."""
     leased: Counter[str] = Counter()
     for path in folder.glob("*.lease"):
-        with path.open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            with FileLock(path, blocking=False):
                 path.unlink()
-            except BlockingIOError:
-                uuid, size, *_ = path.name.split(".")
-                leased[uuid] += int(size)
+        except Timeout:
+            uuid, size, *_ = path.name.split(".")
+            leased[uuid] += int(size)
     return leased

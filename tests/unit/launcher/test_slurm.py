@@ -45,7 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     command(tmp_path / "squeue", SQUEUE)
     command(tmp_path / "scancel", SCANCEL)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(slurm, "_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(slurm, "_PAUSES_S", (0.0, 0.0, 0.0))
     return study
 
 
