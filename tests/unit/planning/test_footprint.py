@@ -45,7 +45,7 @@ def real_model(kind: str, **fields):
 
 
 def written(model, folder: Path) -> dict:
-    """Structure that the folder of a model tells."""
+    """The structure in the folder of a model."""
     model.config.save_pretrained(folder)
     return structure({"source": "folder", "path": str(folder)}, folder / "nothing")
 
@@ -68,14 +68,32 @@ def test_weights_are_those_of_the_real_module(kind, fields, tmp_path):
 @pytest.mark.parametrize(("kind", "fields"), MODELS)
 def test_active_weights_leave_out_unused_experts_and_the_embedding_that_is_looked_up(kind, fields, tmp_path):
     model = real_model(kind, **fields)
-    told = written(model, tmp_path)
+    known = written(model, tmp_path)
     named = dict(model.named_parameters())
     experts = sum(p.numel() for name, p in named.items() if ".experts." in name)
     looked_up = 0 if model.config.tie_word_embeddings else named["model.embed_tokens.weight"].numel()
     whole = sum(p.numel() for p in named.values())
-    used = whole - experts + experts * 2 // told["num_experts"] - looked_up
-    assert active_parameters(told) == used
-    assert active_parameters(told, told["num_experts"]) == whole - looked_up
+    used = whole - experts + experts * 2 // known["num_experts"] - looked_up
+    assert active_parameters(known) == used
+    assert active_parameters(known, known["num_experts"]) == whole - looked_up
+
+
+@pytest.mark.parametrize("dense", [[], [1], [0, 2]])
+def test_layers_without_experts_are_counted_as_dense(dense, tmp_path):
+    """`num_layers` counts MoE blocks, `num_hidden_layers` all layers."""
+    fields = {"num_experts": 8, "moe_intermediate_size": 12, "intermediate_size": 40, "head_dim": 8}
+    model = real_model("Qwen3Moe", **fields, mlp_only_layers=dense, num_key_value_heads=2)
+    sizes = {"num_hidden_layers": 3, "num_layers": 3 - len(dense), "dense_intermediate_size": dense and 40}
+    known = {**written(model, tmp_path), **sizes}
+    named = {name: p.numel() for name, p in model.named_parameters()}
+    experts = sum(count for name, count in named.items() if ".experts." in name)
+    looked_up = 0 if model.config.tie_word_embeddings else named["model.embed_tokens.weight"]
+    assert parameters(known) == sum(named.values())
+    assert active_parameters(known) == sum(named.values()) - experts + experts * 2 // 8 - looked_up
+    wide = {**known, "dense_intermediate_size": 10**4}
+    for needed in (gpu_mem_gb, mem_mb):
+        more = needed(wide, "float32", 10**6, slots=2) > needed(known, "float32", 10**6, slots=2)
+        assert more == bool(dense)
 
 
 def test_the_tiny_model_is_counted(tmp_path):
@@ -98,19 +116,19 @@ def test_fields_that_a_config_leaves_out_are_those_of_transformers(kind, tmp_pat
     from switchyard.models.blocks import describe
 
     (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
-    told = structure({"source": "folder", "path": str(tmp_path)}, tmp_path)
-    assert told == describe(AutoConfig.for_model(kind))
+    known = structure({"source": "folder", "path": str(tmp_path)}, tmp_path)
+    assert known == describe(AutoConfig.for_model(kind))
 
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda path: path.name)
-def test_shipped_checkpoints_have_the_weights_that_are_told(folder):
+def test_shipped_checkpoints_have_as_many_weights(folder):
     from safetensors import safe_open
 
     with safe_open(folder / "model.safetensors", framework="numpy") as content:
         counted = sum(math.prod(content.get_slice(key).get_shape()) for key in content.keys())  # noqa: SIM118
-    told = structure({"source": "pocket", "path": str(folder)}, folder / "nothing")
-    assert parameters(told) == counted
-    assert weights_gb(told, "bfloat16") == pytest.approx(
+    known = structure({"source": "pocket", "path": str(folder)}, folder / "nothing")
+    assert parameters(known) == counted
+    assert weights_gb(known, "bfloat16") == pytest.approx(
         (folder / "model.safetensors").stat().st_size / 1e9, rel=0.01
     )
 
@@ -119,12 +137,10 @@ def test_olmoe_as_its_study_file_states_it():
     from switchyard.study.config import read
 
     entry = read(ROOT / "studies" / "olmoe.yaml")["models"]["olmoe"]
-    told = structure(entry, ROOT / "nothing")
-    assert parameters(told) == 6_919_161_856
-    assert 1.1e9 < active_parameters(told) < 1.3e9  # "1B" without the input embedding
+    assert parameters(structure(entry, ROOT / "nothing")) == 6_919_161_856
 
 
-def test_what_is_prepared_is_told_before_what_is_stated(tmp_path):
+def test_what_is_prepared_goes_before_what_is_stated(tmp_path):
     (tmp_path / "structure.json").write_text('{"num_layers": 7}')
     entry = {"source": "hub", "repository": "a/b", "revision": "0" * 40, "structure": {"num_layers": 3}}
     assert structure(entry, tmp_path) == {"num_layers": 7}
@@ -148,39 +164,39 @@ def test_a_model_trained_here_has_the_shape_of_its_recipe(tmp_path):
         "shape": {"hidden_size": 32, "num_hidden_layers": 2, "num_experts": 16},
     }
     entry = {"source": "pocket", "path": str(SHIPPED[0]), "retrain": True, "training": recipe}
-    told = structure(entry, tmp_path, vocabulary_size=512)
-    assert (told["hidden_size"], told["num_experts"], told["vocab_size"]) == (32, 16, 512)
-    assert told["tie_word_embeddings"]
+    known = structure(entry, tmp_path, vocabulary_size=512)
+    assert (known["hidden_size"], known["num_experts"], known["vocab_size"]) == (32, 16, 512)
+    assert known["tie_word_embeddings"]
 
 
-def test_a_dense_model_and_a_broken_file_tell_nothing(tmp_path):
+def test_a_dense_model_and_a_broken_file_have_no_structure(tmp_path):
     for text in ('{"model_type": "llama", "hidden_size": 8}', "{", "[]"):
         (tmp_path / "config.json").write_text(text)
         assert structure({"source": "folder", "path": str(tmp_path)}, tmp_path / "nothing") is None
 
 
 @pytest.fixture
-def told(tmp_path):
+def known(tmp_path):
     return structure({"source": "pocket", "path": str(SHIPPED[0])}, tmp_path)
 
 
 @pytest.mark.parametrize("needed", [gpu_mem_gb, mem_mb])
-def test_more_tokens_slots_and_precision_never_need_less(needed, told):
-    amounts = [needed(told, "float32", tokens, slots=8) for tokens in (1, 1000, 10**5, 10**7)]
+def test_more_tokens_slots_and_precision_never_need_less(needed, known):
+    amounts = [needed(known, "float32", tokens, slots=8) for tokens in (1, 1000, 10**5, 10**7)]
     assert amounts == sorted(amounts) and amounts[0] < amounts[-1]
-    amounts = [needed(told, "float32", 10**6, slots=slots) for slots in (1, 8, 64)]
+    amounts = [needed(known, "float32", 10**6, slots=slots) for slots in (1, 8, 64)]
     assert amounts == sorted(amounts) and amounts[0] < amounts[-1]
-    assert needed(told, "float32", 10**6) == needed(told, "float32", 10**6, slots=64)
+    assert needed(known, "float32", 10**6) == needed(known, "float32", 10**6, slots=64)
     for dtype in ("bfloat16", "float16"):
-        assert needed(told, dtype, 10**6) < needed(told, "float32", 10**6)
+        assert needed(known, dtype, 10**6) < needed(known, "float32", 10**6)
 
 
-def test_sums_are_whole_and_hold_what_they_are_made_of(told):
+def test_sums_are_whole_and_hold_what_they_are_made_of(known):
     for tokens in (16, 4096, 65536):
-        parts = weights_gb(told, "float32") + activations_gb(told, "float32", tokens)
-        assert isinstance(gpu_mem_gb(told, "float32", tokens), int)
-        assert gpu_mem_gb(told, "float32", tokens) > parts
-        assert mem_mb(told, "float32", tokens) > 1000 * (parts + trace_gb(told, tokens))
+        parts = weights_gb(known, "float32") + activations_gb(known, "float32", tokens)
+        assert isinstance(gpu_mem_gb(known, "float32", tokens), int)
+        assert gpu_mem_gb(known, "float32", tokens) > parts
+        assert mem_mb(known, "float32", tokens) > 1000 * (parts + trace_gb(known, tokens))
 
 
 @pytest.mark.parametrize("dtype", BYTES)

@@ -10,6 +10,7 @@ import pytest
 
 from switchyard.errors import InputError
 from switchyard.planning import machine
+from switchyard.runtime.placement import Card
 
 
 def test_cores_where_no_process_is_bound_to_some(tmp_path: Path, monkeypatch):
@@ -27,17 +28,9 @@ def test_a_container_may_have_less_memory(content, gb, tmp_path: Path, monkeypat
 
 
 def test_more_cards_than_there_are_need_their_memory(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(machine, "_cards", lambda: [24.0, 24.0])
-    assert machine.here(tmp_path, cards=1).cards == 1
-    with pytest.raises(InputError, match="this machine has 2; say with --gpu-mem-gb"):
+    monkeypatch.setattr(machine, "visible", lambda: [Card("a", 24 * 10**9), Card("b", 32 * 10**9)])
+    assert (machine.here(tmp_path).cards, machine.here(tmp_path, cards=1).cards) == (2, 1)
+    assert machine.here(tmp_path).gpu_mem_gb == 24
+    with pytest.raises(InputError, match="--cards 3: 2 are there; give --gpu-mem-gb"):
         machine.here(tmp_path, cards=3)
     assert machine.here(tmp_path, cards=3, gpu_mem_gb=80).cards == 3
-
-
-def test_a_cache_on_the_same_disk_is_no_other_disk(tmp_path: Path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "not" / "yet"))
-    assert machine.here(tmp_path, gpu_mem_gb=0).cache_gb is None
-    if os.stat("/proc").st_dev != tmp_path.stat().st_dev:
-        monkeypatch.setenv("HF_HUB_CACHE", "/proc")
-        assert machine.here(tmp_path, gpu_mem_gb=0).cache_gb == 0
-        assert machine.here(tmp_path, gpu_mem_gb=0, disk_gb=5.0).cache_gb is None
