@@ -18,7 +18,7 @@ def plan(arguments: argparse.Namespace) -> int:
 
     directory = arguments.directory.resolve() if arguments.directory else jobs.ROOT
     if not directory.is_dir():
-        raise InputError(f"plan: {directory} is no folder; make it, or name another --directory")
+        raise InputError(f"plan: {directory} is no folder; give one that exists")
     study = arguments.study and arguments.study.resolve()
     sizes = {name: getattr(arguments, name) for name in ("cores", "mem_gb", "gpu_mem_gb", "cards", "disk_gb")}
     here = machine.here(directory, **sizes)

