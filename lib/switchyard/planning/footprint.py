@@ -1,8 +1,11 @@
 """What a model needs in memory, from its structure alone: no weight is opened, and nothing but JSON is read.
 
 Sums are upper bounds of what one job holds at its peak, for any routing rule: T is `batch_tokens`, H the model's width,
-I that of an expert, E its experts, L its layers, V its vocabulary, S the most experts of a token (`slots`), b the bytes
-of a number. docs/scaling.md holds the formulas against measured peaks.
+I that of an expert, E its experts, L its MoE blocks, V its vocabulary, S the most experts of a token (`slots`), b the
+bytes of a number. docs/scaling.md compares the formulas with measured peaks.
+
+A structure's `num_layers` counts MoE blocks and `num_hidden_layers`, where it is given, all layers. Layers that are no
+MoE blocks are dense: each has one MLP of `dense_intermediate_size`.
 """
 
 from __future__ import annotations
@@ -12,7 +15,11 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+from switchyard.errors import InputError
+from switchyard.models.blocks import describe
 
 GB = 10**9
 
@@ -45,8 +52,6 @@ _DEFAULTS = {
 }  # fmt: skip
 """What transformers takes for a field that a config.json does not hold."""
 
-_EXPERT_COUNT_NAMES = ("num_experts", "num_local_experts", "n_routed_experts")
-
 
 def structure(
     entry: Mapping[str, Any], prepared: Path, *, vocabulary_size: int = 4096
@@ -68,12 +73,6 @@ def structure(
     return dict(entry["structure"]) if entry.get("structure") else None
 
 
-def hub_cache() -> Path:
-    """Where the hub's cache is, or would be."""
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-
-
 def is_cached(entry: Mapping[str, Any]) -> bool:
     """Whether the hub's cache holds all weights of a hub model's entry."""
     folder = _snapshot(entry)
@@ -83,8 +82,9 @@ def is_cached(entry: Mapping[str, Any]) -> bool:
 
 
 def parameters(structure: Mapping[str, Any]) -> int:
-    """Weights of the whole model, all experts included, tied embeddings once. Exact for OLMoE and Mixtral."""
-    return _weights(structure, structure["num_experts"]) + _embeddings(structure)
+    """Weights of the whole model, all experts included, tied embeddings once. Exact for OLMoE, Mixtral, Qwen3-MoE."""
+    embeddings = structure["vocab_size"] * structure["hidden_size"] * (2 - structure["tie_word_embeddings"])
+    return _weights(structure, structure["num_experts"]) + embeddings
 
 
 def active_parameters(structure: Mapping[str, Any], experts: float | None = None) -> int:
@@ -132,18 +132,20 @@ def activations_gb(
     """What a batch needs beside the weights, where the model is, GB.
 
     A layer and the head are never at work at once, so the larger of the two counts: T * S rows of experts, of which
-    input H, two projections 2 I, and their gated product with a copy 2 I live together; or T * V logits of scored
-    tokens. Beside it the hidden states with float32 copies for norms, attention, and T * L * E router logits.
+    input H, two projections 2 I, and their gated product with a copy 2 I live together; T such rows of a dense MLP; or
+    T * V logits of scored tokens. Beside it the hidden states with float32 copies for norms, attention, and T * L * E
+    router logits.
     """
     width, number = structure["hidden_size"], BYTES[dtype]
     heads = structure["num_heads"] + structure["num_key_value_heads"]
     pairs = (structure["num_experts"] if slots is None else slots) * (
         number * (width + 4 * structure["intermediate_size"]) + 64  # 8 numbers of 64 bits that sort the pairs
     )
+    dense = number * (width + 4 * _dense_width(structure)) if _dense_layers(structure) else 0
     head = structure["vocab_size"] * number
     states = width * (4 * number + 3 * 4) + 2 * heads * structure["head_dim"] * number
     routers = 4 * structure["num_layers"] * structure["num_experts"]
-    return (batch_tokens * (max(pairs, head) + states + routers) + _LIKELIHOOD_BYTES) / GB
+    return (batch_tokens * (max(pairs, dense, head) + states + routers) + _LIKELIHOOD_BYTES) / GB
 
 
 def trace_gb(structure: Mapping[str, Any], batch_tokens: int, *, slots: int | None = None) -> float:
@@ -168,49 +170,41 @@ def _weights(structure: Mapping[str, Any], experts: float) -> float:
     width, head = structure["hidden_size"], structure["head_dim"]
     queries, keys = structure["num_heads"] * head, structure["num_key_value_heads"] * head
     attention = 2 * width * (queries + keys)  # queries, keys, values, output
-    norms = 2 * width + (queries + keys if structure["model_type"] == "olmoe" else 0)
+    of_heads = {"olmoe": queries + keys, "qwen3_moe": 2 * head}  # norms of queries and keys
+    norms = 2 * width + of_heads.get(structure["model_type"], 0)
     router = structure["num_experts"] * width
     expert = 3 * width * structure["intermediate_size"]
-    return structure["num_layers"] * (attention + norms + router + experts * expert) + width
+    moe, dense = structure["num_layers"], _dense_layers(structure)
+    mlps = moe * (router + experts * expert) + dense * 3 * width * _dense_width(structure)
+    return (moe + dense) * (attention + norms) + mlps + width
 
 
-def _embeddings(structure: Mapping[str, Any]) -> int:
-    one = structure["vocab_size"] * structure["hidden_size"]
-    return one if structure["tie_word_embeddings"] else 2 * one
+def _dense_layers(structure: Mapping[str, Any]) -> int:
+    """Layers with one MLP instead of experts."""
+    return structure.get("num_hidden_layers", structure["num_layers"]) - structure["num_layers"]
+
+
+def _dense_width(structure: Mapping[str, Any]) -> int:
+    """Width of a dense MLP; that of an expert where the structure does not say."""
+    return structure.get("dense_intermediate_size") or structure["intermediate_size"]
 
 
 def _described(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """`models.blocks.describe` of a config.json, without transformers; None where it holds no experts."""
-    kind = config.get("model_type")
-    config = {
-        **_DEFAULTS.get(kind, {}),
-        **{name: value for name, value in config.items() if value is not None},
-    }
-    num_experts = next((config[name] for name in _EXPERT_COUNT_NAMES if config.get(name)), None)
-    if not num_experts or "num_experts_per_tok" not in config:
+    given = {name: value for name, value in config.items() if value is not None}
+    fields = SimpleNamespace(**{**_DEFAULTS.get(config.get("model_type"), {}), **given})
+    fields.get_text_config = lambda: fields
+    try:
+        return describe(fields)
+    except (InputError, AttributeError):
         return None
-    heads = config["num_attention_heads"]
-    return {
-        "model_type": kind,
-        "num_layers": config["num_hidden_layers"],
-        "num_experts": num_experts,
-        "top_k": config["num_experts_per_tok"],
-        "normalise": bool(config.get("norm_topk_prob", True)),
-        "hidden_size": config["hidden_size"],
-        "intermediate_size": config.get("moe_intermediate_size") or config["intermediate_size"],
-        "num_heads": heads,
-        "num_key_value_heads": config.get("num_key_value_heads") or heads,
-        "head_dim": config.get("head_dim") or config["hidden_size"] // heads,
-        "vocab_size": config["vocab_size"],
-        "max_position_embeddings": config["max_position_embeddings"],
-        "tie_word_embeddings": bool(config.get("tie_word_embeddings")),
-    }
 
 
 def _snapshot(entry: Mapping[str, Any]) -> Path:
     """Where the hub's cache holds a revision, or would."""
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     name = f"models--{entry['repository'].replace('/', '--')}"
-    return hub_cache() / name / "snapshots" / entry["revision"]
+    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / name / "snapshots" / entry["revision"]
 
 
 def _read(file: Path) -> dict[str, Any] | None:

@@ -3,184 +3,140 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from switchyard.planning.amounts import model_of
-from switchyard.planning.costs import RULES
-from switchyard.planning.dag import Dag
-from switchyard.planning.estimate import UNKNOWN, Estimate, Row, estimate, stages
-from switchyard.planning.footprint import CONTEXT_GB, is_cached, parameters
+from switchyard.planning.estimate import Estimate, Row, estimates, rows
+from switchyard.planning.footprint import parameters
+from switchyard.planning.jobs import Job
 from switchyard.planning.machine import Machine
-from switchyard.planning.remedies import Shortage, shortages
-from switchyard.planning.throughput import Throughput
 from switchyard.planning.workload import REPEATED_SAMPLES, Workload
+
+REMEDIES = {
+    "host memory": "lower batch_tokens of `evaluation` and `observation`, or name fewer observation.layers",
+    "a card": "lower batch_tokens of `evaluation` and `observation`, or set the model's dtype to bfloat16",
+    "disk": "set evaluation.keep_logits to false, or name a larger disk with --directory",
+}
+"""What to change where a limit is exceeded."""
 
 _COLUMNS = ("stage", "jobs", "tokens", "loads", "work", "wall", "memory GB", "card GB", "disk GB")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows by stage with the total last; lines of prose; `shortages` is empty where everything fits."""
+    """Rows by stage with the total last; lines of prose; `shortages` is empty where everything that is known fits."""
 
     study: str
     machine: Machine
     rows: list[Row]
     basis: list[str]
     unknown: list[str]
-    shortages: list[Shortage]
-
-    @property
-    def fits(self) -> bool:
-        """Whether nothing that is known falls short."""
-        return not self.shortages
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything that `text` prints, and the changes that would make it fit."""
-        return {
-            "study": self.study,
-            "fits": self.fits,
-            "machine": asdict(self.machine),
-            "stages": [asdict(row) for row in self.rows],
-            "basis": self.basis,
-            "unknown": self.unknown,
-            "shortages": [{**one._asdict(), "line": one.line} for one in self.shortages],
-        }
+    shortages: list[str]
 
     def text(self) -> str:
         """The plan for a terminal."""
         machine, total = self.machine, self.rows[-1]
         if not total.jobs:
-            return f"Study {self.study}: nothing to be done, all results are up to date.\n"
+            return f"Study {self.study}: nothing to be done, all results are up to date."
         cards = f"{machine.cards} x {machine.gpu_mem_gb:g} GB of card" if machine.cards else "no card"
-        head = (
+        lines = [
             f"Study {self.study}: {total.jobs} jobs on {machine.cores} cores, {machine.mem_gb:.0f} GB of memory, "
             f"{cards}, {machine.free_gb:.0f} GB of free disk"
-        )
-        parts = [head, "", *_aligned([_COLUMNS, *(_cells(row) for row in self.rows)]), "", "Estimates, from"]
-        parts += [f"- {line}" for line in self.basis]
+        ]
+        lines += ["", *_aligned([_COLUMNS, *(_cells(row) for row in self.rows)])]
+        lines += ["", "Estimates, from", *(f"- {line}" for line in self.basis)]
         if self.unknown:
-            parts += ["", "Unknown (?), and in no sum"] + [f"- {line}" for line in self.unknown]
-        parts += ["", "Does not fit" if self.shortages else "Everything that is known fits."]
-        parts += [f"- {one.line}" for one in self.shortages]
-        return "\n".join(parts) + "\n"
+            lines += ["", "Unknown (?), and in no sum", *(f"- {line}" for line in self.unknown)]
+        lines += ["", "Does not fit" if self.shortages else "Everything that is known fits."]
+        return "\n".join([*lines, *(f"- {line}" for line in self.shortages)])
 
 
-def make(dag: Dag, work: Workload, throughput: Throughput | None, machine: Machine) -> Plan:
-    """The plan for the jobs of a dry run."""
-    found = [estimate(job, work, throughput, machine) for job in dag.jobs]
-    rows = stages(dag, found, machine)
+def make(jobs: Sequence[Job], work: Workload, machine: Machine, tokens_per_second: float | None) -> Plan:
+    """The plan for the jobs of a dry run; `estimates` says what `tokens_per_second` is."""
+    found = estimates(jobs, work, tokens_per_second)
+    sums = rows(found, machine)
     return Plan(
         study=work.config["study"],
         machine=machine,
-        rows=rows,
-        basis=list(_basis(found, rows[-1], work, throughput, machine)),
-        unknown=list(_unknown(dag, found, work)),
-        shortages=shortages(dag.jobs, work, machine),
+        rows=sums,
+        basis=list(_basis(found, sums[-1], work, tokens_per_second)),
+        unknown=list(_unknown(found, tokens_per_second)),
+        shortages=list(_shortages(found, machine)),
     )
 
 
-def _basis(
-    found: Sequence[Estimate], total: Row, work: Workload, throughput: Throughput | None, machine: Machine
-) -> Iterator[str]:
-    if throughput:
-        yield f"throughput: {throughput.basis}; other numbers of experts by their arithmetic"
-    if total.tokens:
-        counted = (
-            "counted"
-            if total.exact
-            else "counted where texts are prepared, elsewhere (<=) samples x max_length"
-        )
-        yield f"tokens: {counted}; the first {REPEATED_SAMPLES} samples of a dataset twice"
-    if any(one.rule in RULES and RULES[one.rule].routed for one in found):
-        yield (
-            "experts: rules that adapt are taken for the trained number or their max_k, whichever is less; memory is "
-            "reckoned with the largest max_k of the study"
-        )
-    if total.loads_to:
-        yield (
-            f"loads: the fewest if each experiment finds the model of one before it in memory, the most if every job "
-            f"reads it, at {machine.read_gb_per_second:g} GB/s; hours hold the fewest"
-        )
-    measured = sum(one.measured for one in found)
-    plain = sum(not RULES[one.rule].forwards for one in found if one.rule in RULES)
-    if plain:
-        yield (
-            f"other seconds: {measured} of {plain} jobs without a model as an earlier run measured them, the rest as "
-            "the default study took"
-        )
-    yield "work: one job after the other; wall: the least that chains of jobs, cores, memory and cards allow"
-    if machine.cards:
-        yield f"card GB: weights, activations of a full batch, and {CONTEXT_GB:g} GB for the driver"
-    for name in sorted(work.config["models"]):
+def _basis(found: Sequence[Estimate], total: Row, work: Workload, rate: float | None) -> Iterator[str]:
+    if rate:
+        yield f"time of jobs that run a model: {rate:,.0f} tokens/s of the trained routing in one job, as stated"
+        yield "other routing: by its arithmetic; rules that adapt as the trained routing, or as their max_k if less"
+    others = " of other jobs" if rate else ""
+    yield f"time{others}: the mean of a rule's benchmark files of earlier runs in {work.results}/job-logs"
+    yield "work: one job after the other; wall: the least that chains of jobs, cores and cards allow"
+    counted = (
+        "counted" if total.exact else "counted where text is prepared, elsewhere (<=) samples x max_length"
+    )
+    yield f"tokens: {counted}; an experiment reads the first {REPEATED_SAMPLES} samples twice"
+    yield "disk: weights, traces, logs and observed counts; other files are small"
+    for name in sorted({one.model for one in found if one.job.runs_model}):
         if known := work.structure(name):
-            place = _place(work.config["models"][name], machine)
-            yield f"model {name}: {parameters(known):,} weights in {work.dtype(name)}{place}"
+            yield f"model {name}: {parameters(known):,} weights in {work.config['models'][name]['dtype']}"
 
 
-def _place(entry: Mapping[str, Any], machine: Machine) -> str:
-    """Where the weights of a model of the hub are, or will be."""
-    if entry["source"] != "hub":
-        return ""
-    if is_cached(entry):
-        return ", in the hub's cache already"
-    disk = (
-        "the same disk"
-        if machine.cache_gb is None
-        else f"a disk of its own with {machine.cache_gb:.0f} GB free"
-    )
-    return f", fetched into the hub's cache, on {disk}"
-
-
-def _unknown(dag: Dag, found: Sequence[Estimate], work: Workload) -> Iterator[str]:
-    rules = Counter(one.rule for one in found if one.stage == UNKNOWN)
-    for rule, count in rules.items():
-        yield f"rule {rule}: {count} jobs, of which the table of costs (lib/switchyard/planning/costs.py) says nothing"
-    models = {model_of(work, job) for job in dag.jobs if job.rule in RULES and RULES[job.rule].forwards}
-    for name in sorted(name for name in models if work.structure(name) is None):
+def _unknown(found: Sequence[Estimate], rate: float | None) -> Iterator[str]:
+    for name in sorted({one.model for one in found if None in (one.mem_gb, one.disk_gb)}):
         yield f"models.{name}: neither fetched nor described; fetch it, or state its `structure` in the study file"
-    tokens = [one for one in found if one.stage != UNKNOWN and one.tokens is None]
-    if tokens:
-        yield f"tokens of {len(tokens)} jobs of stage observe: set observation.tokens, or prepare the text first"
-    sizes = Counter(one.rule for one in found if one.rule == "prepare_corpus" and one.disk_bytes is None)
-    if sizes:
-        yield "size of a corpus: set its num_samples"
+    reasons = {
+        "tokens": "they follow from no size that the study file states",
+        "time": "no benchmark of an earlier run" + ("" if rate else "; give --tokens-per-second"),
+    }
+    for (name, reason), field in zip(reasons.items(), ("tokens", "seconds")):
+        counts = Counter(one.job.rule for one in found if getattr(one, field) is None)
+        rules = ", ".join(f"{rule} ({count})" for rule, count in sorted(counts.items()))
+        if counts:
+            yield f"{name} of {'all jobs' if counts.total() == len(found) else rules}: {reason}"
+
+
+def _shortages(found: Sequence[Estimate], machine: Machine) -> Iterator[str]:
+    """Each limit that is exceeded, with the job that asks for most: of equal ones the first by name."""
+    memory = {" ".join([one.job.rule, *one.job.wildcards.values()]): one.mem_gb or 0 for one in found}
+    cards = {name: one.gpu_mem_gb or 0 for name, one in zip(memory, found)} if machine.cards else {}
+    disk = {"the study's files": sum(one.disk_gb or 0 for one in found)}
+    limits = (machine.mem_gb, machine.gpu_mem_gb, machine.free_gb)
+    for place, needed, limit in zip(REMEDIES, (memory, cards, disk), limits):
+        most = max(sorted(needed), key=needed.get, default=None)
+        if most and needed[most] > limit:
+            yield f"{most}: {needed[most]:,.1f} GB of {place}, {limit:,.1f} GB are there; {REMEDIES[place]}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    at_most = "" if row.exact else "<= "
+    """The texts of a row: a sum is marked where something unknown is missing in it, a mark alone where all is."""
+
+    def cell(text: str, amount: float, unknown: str) -> str:
+        return text if not row.unknown[unknown] else f"{text} + ?" if amount else "?"
+
     loads = str(row.loads_to) if row.loads_from == row.loads_to else f"{row.loads_from} to {row.loads_to}"
+    at_most = "" if row.exact else "<= "
     return (
         row.stage,
         str(row.jobs),
-        _or_unknown(f"{at_most}{row.tokens:,}" if row.tokens else "0", row.unknown_tokens, row),
+        cell(f"{at_most}{row.tokens:,}" if row.tokens else "-", row.tokens, "tokens"),
         loads,
-        _or_unknown(_hours(row.work_hours), row.unknown_hours, row),
-        _or_unknown(_hours(row.wall_hours), row.unknown_hours, row),
-        f"{row.mem_gb:.1f}",
-        str(row.gpu_mem_gb or "-"),
-        _or_unknown(f"{row.disk_gb:.2f}", row.unknown_disk, row),
+        cell(_hours(row.work_hours), row.work_hours, "seconds"),
+        cell(_hours(row.wall_hours), row.wall_hours, "seconds"),
+        cell(f"{row.mem_gb:.1f}" if row.mem_gb else "-", row.mem_gb, "mem_gb"),
+        cell(str(row.gpu_mem_gb or "-"), row.gpu_mem_gb, "mem_gb"),
+        cell(f"{row.disk_gb:.2f}", row.disk_gb, "disk_gb"),
     )
 
 
-def _or_unknown(text: str, unknown: int, row: Row) -> str:
-    """The sum of what is known, marked where something is not; a mark alone where nothing is."""
-    if not unknown:
-        return text
-    return "?" if unknown == row.jobs else f"{text} + ?"
-
-
 def _hours(hours: float) -> str:
-    if hours < 2:
-        return f"{60 * hours:.1f} min"
-    return f"{hours:,.1f} h" if hours < 100 else f"{hours:,.0f} h"
+    return f"{60 * hours:.1f} min" if hours < 2 else f"{hours:,.1f} h"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
     """Columns, the first to the left and numbers to the right."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    widths = [max(map(len, column)) for column in zip(*table)]
     return [
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
-        for row in rows
+        for row in table
     ]

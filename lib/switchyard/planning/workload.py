@@ -1,18 +1,20 @@
-"""What a study asks of its jobs in numbers: tokens of its texts, structures of its models, experts of its rules."""
+"""What a study asks of its jobs: tokens, experts of a token, and bytes of what they write.
+
+All follow from the configuration, from a job's wildcards and from the texts that it reads, so that a new rule needs no
+line here. What they do not tell is unknown (None).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from switchyard.errors import InputError
-from switchyard.planning.dag import ROOT
-from switchyard.planning.footprint import structure
-from switchyard.study.config import RESERVED_DATASETS, merge, read, resolve
+from switchyard.planning import footprint
+from switchyard.planning.footprint import GB
+from switchyard.planning.jobs import ROOT, Job
+from switchyard.study.config import merge, read, resolve
 from switchyard.study.configurations import Configuration, configurations
 
 REPEATED_SAMPLES = 20
@@ -21,153 +23,156 @@ REPEATED_SAMPLES = 20
 OPTIONS = {"hellaswag": 4, "arc": 5}
 """Options of a choice by layout; 4 where the layout leaves it open, as in the pocket sets."""
 
+LOGIT_BYTES = {"float32": 3.2, "bfloat16": 1.3, "float16": 1.7}
+"""Of a router logit in a trace: float32 split by bytes and compressed; a model in 16 bits leaves half of it empty."""
+
+PAIR_BYTES, ROW_BYTES, REPEAT_FACTOR = 3.2, 3.0, 1.3
+"""In a trace: of an expert with its weight, of a row beside them, and how much more short forwards take."""
+
+LOG_PAIR_BYTES, LOG_ROW_BYTES = 15.5, 45.0
+"""In an internal log: of an expert with its weight, and of a token in a layer, in JSON. All were measured on pocket."""
+
 
 class Tokens(NamedTuple):
-    """Tokens of an experiment on a dataset; `exact` where they were counted, else they are at most so many."""
+    """Tokens that a job feeds a model; where they were not counted (`exact`), they are at most so many."""
 
-    all: int
-    repeated: int
-    longest: int
-    exact: bool
+    number: int
+    exact: bool = True
 
 
 class Workload:
-    """A study's configuration, resolved, with what follows from it; `folder` is where its results go."""
+    """A study's configuration, resolved, with what follows from it for a job. `results` is a folder of `directory`."""
 
     def __init__(self, config: Mapping[str, Any], directory: Path) -> None:
         self.config, self.directory = config, directory
-        self.folder = directory / "results" / config["study"]
-        self.texts = {
-            **config["datasets"],
-            **{name: config["calibration"][name] for name in RESERVED_DATASETS},
-        }
-        self.configurations: dict[str, Configuration] = {
-            one.name: one for one in configurations(dict(config))
-        }
-        self.model: str = config["evaluation"]["model"]
+        self.results = f"results/{config['study']}"
+        self.configurations = {one.name: one for one in configurations(dict(config))}
         self.structure = cache(self._structure)
-        self.tokens = cache(self._tokens)
+        self.lengths = cache(self._lengths)
 
-    def prepared(self, model: str) -> Path:
-        """Folder that a model is prepared in."""
-        return self.folder / "prepare" / "models" / model
+    def model(self, job: Job) -> str:
+        """The model that a job is about."""
+        return job.wildcards.get("model", self.config["evaluation"]["model"])
 
-    def dtype(self, model: str) -> str:
-        """Precision of a model's weights."""
-        return self.config["models"][model]["dtype"]
+    def experiment(self, job: Job) -> Configuration | None:
+        """The configuration that a job runs on a dataset; None for all other jobs."""
+        if not job.runs_model or not {"config", "dataset"} <= job.wildcards.keys():
+            return None
+        return self.configurations[job.wildcards["config"]]
+
+    def tokens(self, job: Job) -> Tokens | None:
+        """Tokens that a job feeds a model, none if it runs no model: those of the texts that it reads."""
+        if not job.runs_model:
+            return Tokens(0)
+        if "text" in job.wildcards:
+            return Tokens(self.config["calibration"]["tokens"], exact=False)
+        if "shard" in job.wildcards:
+            whole, shards = (self.config["observation"][key] for key in ("tokens", "shards"))
+            return whole and Tokens(whole // shards, exact=False)
+        texts = [name for name in self.config["datasets"] if self._prepared(name) in job.inputs]
+        found = [self.lengths(self.model(job), name) for name in texts]
+        again, most = REPEATED_SAMPLES, None
+        if not self.experiment(job):
+            again, most = 0, self.config["evaluation"]["assessment_samples"]
+        number = sum(sum(each[:most]) + sum(each[:again]) for each, _ in found)
+        return Tokens(number, all(exact for _, exact in found)) if texts else None
+
+    def experts(self, job: Job) -> float | None:
+        """Experts that a job gives a token on average: as trained, or what its configuration says.
+
+        A rule that adapts is taken for the trained number, or its own limit if that is less. None where the model is
+        unknown.
+        """
+        known, own = self.structure(self.model(job)), self.experiment(job)
+        if known is None or own is None:
+            return known and known["top_k"]
+        settings = self.configurations[own.settings.get("matched", own.name)].settings
+        stated = settings.get("target_k") or settings.get("k")
+        return min(stated, known["num_experts"]) if stated else min(settings["max_k"], known["top_k"])
+
+    def relative_cost(self, job: Job) -> float | None:
+        """Arithmetic of a token in this job relative to the model as it was trained."""
+        known = self.structure(self.model(job))
+        return known and footprint.active_parameters(known, self.experts(job)) / footprint.active_parameters(
+            known
+        )
+
+    def disk_gb(self, job: Job) -> float | None:
+        """GB of the weights, traces, logs and observed counts that a job writes; other files are small and left out."""
+        model, experiment, observes = self.model(job), self.experiment(job), "shard" in job.wildcards
+        entry, known = self.config["models"][model], self.structure(model)
+        prepares = f"{self.results}/prepare/models/{model}" in job.outputs
+        cached = prepares and entry["source"] == "hub" and footprint.is_cached(entry)
+        if cached or not (prepares or experiment or observes):
+            return 0.0
+        if known is None:
+            return None
+        if prepares:
+            return 2 * footprint.parameters(known) / GB  # checkpoints are published in 16 bits
+        return self._shard_gb(known) if observes else self._experiment_gb(job, known)
+
+    def _prepared(self, dataset: str) -> str:
+        return f"{self.results}/prepare/datasets/{dataset}.parquet"
+
+    def _folder(self, model: str) -> Path:
+        return self.directory / self.results / "prepare" / "models" / model
 
     def _structure(self, model: str) -> dict[str, Any] | None:
         entry = dict(self.config["models"][model])
         if "path" in entry:
             entry["path"] = str(self.directory / entry["path"])
         size = self.config["corpus"]["vocabulary_size"]
-        return structure(entry, self.prepared(model), vocabulary_size=size)
+        return footprint.structure(entry, self._folder(model), vocabulary_size=size)
 
-    def most_experts(self, name: str) -> int | None:
-        """Most experts that a configuration gives a token; None for every expert of the model."""
-        settings = self._partner(name).settings
-        return settings.get("max_k") or settings.get("k")
-
-    def slots(self) -> int | None:
-        """Most experts of a token in the whole study: a process that ran one configuration runs the others too."""
-        most = [self.most_experts(name) for name in self.configurations]
-        return None if None in most else max(most)
-
-    def mean_experts(self, name: str) -> float | None:
-        """Experts that a configuration is taken to give a token on average; None where its model is unknown.
-
-        Static rules and budgets say it. A rule that adapts is taken for the trained number, or its own limit if less.
-        """
-        settings, known = self._partner(name).settings, self.structure(self.model)
-        if told := settings.get("target_k") or settings.get("k"):
-            return min(told, known["num_experts"]) if known else told
-        return min(settings["max_k"], known["top_k"]) if known else None
-
-    def keeps_logits(self, name: str) -> bool:
-        """Whether traces of a configuration hold every router logit."""
-        return self.run_setting(name, "keep_logits")
-
-    def run_setting(self, name: str, setting: str) -> Any:
-        """What a configuration's set says, or else `evaluation`."""
-        return self.configurations[name].run.get(setting, self.config["evaluation"][setting])
-
-    def _partner(self, name: str) -> Configuration:
-        return self.configurations[self.configurations[name].settings.get("matched", name)]
-
-    def _tokens(self, dataset: str) -> Tokens:
-        entry = self.texts[dataset]
+    def _lengths(self, model: str, dataset: str) -> tuple[list[int], bool]:
+        """Tokens of each sample, all options of a choice together; exact where text and model are prepared."""
+        entry = self.config["datasets"][dataset]
         samples, length = entry["samples"], entry["max_length"]
-        path = self.folder / "prepare" / "datasets" / f"{dataset}.parquet"
-        if path.is_file() and (self.prepared(self.model) / "config.json").is_file():
-            return self._counted(path, length, samples)
+        text, folder = self.directory / self._prepared(dataset), self._folder(model)
+        if text.is_file() and (folder / "config.json").is_file():
+            return _counted(text, folder, length, samples), True
         options = OPTIONS.get(entry.get("layout"), 4) if entry["kind"] == "choice" else 1
-        each = options * length
-        return Tokens(samples * each, min(samples, REPEATED_SAMPLES) * each, length, exact=False)
+        return [options * length] * samples, False
 
-    def _counted(self, path: Path, length: int, samples: int) -> Tokens:
-        """Tokens as the model's own tokenizer counts them."""
-        import pyarrow.parquet as pq
+    def _shard_gb(self, known: Mapping[str, Any]) -> float:
+        observation = self.config["observation"]
+        layers = len(observation["layers"] or range(known["num_layers"]))
+        kept = observation["context_window"] * observation["buckets"] * layers * known["top_k"]
+        return footprint.observation_gb(known, layers=layers) + 5 * kept / GB
 
-        from switchyard.evaluation.sequences import all_sequences, build_samples
-        from switchyard.models.load import load_tokenizer
-
-        found = build_samples(
-            pq.read_table(path),
-            load_tokenizer(self.prepared(self.model)),
-            max_length=length,
-            samples=samples,
-        )
-        counted, again = (
-            [len(sequence.input_ids) for sequence in all_sequences(part)]
-            for part in (found, found[:REPEATED_SAMPLES])
-        )
-        return Tokens(sum(counted), sum(again), max(counted), exact=True)
-
-    def observed_tokens(self, model: str) -> tuple[int | None, bool]:
-        """Tokens that routing is observed on, and whether they were counted; None where nothing bounds them."""
-        windows = self.folder / "observe" / model / "windows.parquet"
-        if windows.is_file():
-            import pyarrow.compute as pc
-            import pyarrow.parquet as pq
-
-            lengths = pc.list_value_length(pq.read_table(windows, columns=["token_ids"])["token_ids"])
-            return int(pc.sum(lengths).as_py() or 0), True
-        return self.config["observation"]["tokens"], False
-
-    @cached_property
-    def observed_layers(self) -> int | None:
-        """MoE blocks that are observed; None for all."""
-        layers = self.config["observation"]["layers"]
-        return len(layers) if layers else None
+    def _experiment_gb(self, job: Job, known: Mapping[str, Any]) -> float:
+        """An experiment's two traces, and its internal log with as many samples spelled out as the study says."""
+        model, experts = self.model(job), self.experts(job)
+        lengths, _ = self.lengths(model, job.wildcards["dataset"])
+        run = {**self.config["evaluation"], **self.experiment(job).run}
+        row = ROW_BYTES + PAIR_BYTES * experts
+        if run["keep_logits"]:
+            row += LOGIT_BYTES[self.config["models"][model]["dtype"]] * known["num_experts"]
+        trace = row * (sum(lengths) + REPEAT_FACTOR * sum(lengths[:REPEATED_SAMPLES]))
+        log = (LOG_ROW_BYTES + LOG_PAIR_BYTES * experts) * sum(lengths[: run["spelled_out_samples"]])
+        return known["num_layers"] * (trace + log) / GB
 
 
 def load(study: Path | None, directory: Path, extra: Sequence[str] = ()) -> Workload:
-    """The study as snakemake would resolve it: config.yaml, the folder's own, the study file, `--config` words.
+    """The study as snakemake resolves it: config.yaml, the study file, `--config` among snakemake's options.
 
     Raises:
         InputError: a file or a field is wrong.
     """
-    own = directory / "config.yaml"
-    files = [ROOT / "config.yaml", *([own] if own.is_file() else []), *([study] if study else [])]
-    config: dict[str, Any] = {}
-    for file in files:
-        config = merge(config, read(file))
-    config = merge(config, _overrides(extra))
+    from snakemake.cli import get_argument_parser, parse_config
+
+    config = read(ROOT / "config.yaml")
+    config = merge(config, read(study)) if study else config
+    config = merge(config, parse_config(get_argument_parser().parse_known_args(extra)[0].config))
     return Workload(resolve(config, read(ROOT / "config.schema.yaml"), directory), directory)
 
 
-def _overrides(words: Sequence[str]) -> dict[str, Any]:
-    """What `--config KEY=VALUE ...` among snakemake's options sets."""
-    found: dict[str, Any] = {}
-    taking = False
-    for word in words:
-        if word.startswith("-"):
-            option, _, word = word.partition("=")
-            taking = option in ("--config", "-C")
-        key, sign, value = word.partition("=")
-        if taking and sign:
-            try:
-                found = merge(found, {key: yaml.safe_load(value)})
-            except yaml.YAMLError as error:
-                raise InputError(f"plan: --config {key}: {value!r} is not YAML; mend the quotes") from error
-    return found
+def _counted(text: Path, model: Path, max_length: int, samples: int) -> list[int]:
+    """Tokens of each sample of a prepared dataset, by the model's tokenizer."""
+    import pyarrow.parquet as pq
+
+    from switchyard.evaluation.sequences import all_sequences, build_samples
+    from switchyard.models.load import load_tokenizer
+
+    found = build_samples(pq.read_table(text), load_tokenizer(model), max_length=max_length, samples=samples)
+    return [sum(len(sequence.input_ids) for sequence in all_sequences([one])) for one in found]
