@@ -18,7 +18,7 @@ class Estimate:
 
     job: Job
     stage: str
-    model: str
+    model: str | None
     tokens: Tokens | None
     seconds: float | None
     mem_gb: float | None
@@ -89,7 +89,7 @@ def _estimate(job: Job, work: Workload, stage: str, measured: float | None, rate
     tokens, cost, model = work.tokens(job), work.relative_cost(job), work.model(job)
     stated = tokens.number * cost / rate if rate and tokens and cost else None
     memory = job.resources.get("mem_mb", 0) / 1000, job.resources.get("gpu_mem_gb", 0)
-    if any(memory) and work.structure(model) is None:
+    if any(memory) and model and work.structure(model) is None:
         memory = None, None  # the rules declare a guess
     return Estimate(job, stage, model, tokens, stated or measured, *memory, work.disk_gb(job))
 

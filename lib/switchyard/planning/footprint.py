@@ -10,16 +10,9 @@ MoE blocks are dense: each has one MLP of `dense_intermediate_size`.
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-
-from switchyard.errors import InputError
-from switchyard.models.blocks import describe
 
 GB = 10**9
 
@@ -41,44 +34,6 @@ UNKNOWN_PARAMETERS = 8 * GB
 
 _LIKELIHOOD_BYTES = 4 * 2**26
 """Normalised logits of `evaluation.likelihood` with what is made of them: 64 MiB each, four at once."""
-
-_DEFAULTS = {
-    "olmoe": {"num_experts": 64, "num_experts_per_tok": 8, "norm_topk_prob": False, "num_hidden_layers": 16,
-              "hidden_size": 2048, "intermediate_size": 2048, "num_attention_heads": 16, "vocab_size": 50304,
-              "max_position_embeddings": 4096, "tie_word_embeddings": False},
-    "mixtral": {"num_local_experts": 8, "num_experts_per_tok": 2, "num_hidden_layers": 32, "hidden_size": 4096,
-                "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8,
-                "vocab_size": 32000, "max_position_embeddings": 131072, "tie_word_embeddings": False},
-}  # fmt: skip
-"""What transformers takes for a field that a config.json does not hold."""
-
-
-def structure(
-    entry: Mapping[str, Any], prepared: Path, *, vocabulary_size: int = 4096
-) -> dict[str, Any] | None:
-    """The structure (`models.blocks.describe`) of a model entry of the configuration, as far as it is known now.
-
-    From the prepared folder, the entry's own folder, the hub's cache, or what the entry states; a model that is trained
-    here has the shape of its recipe and the corpus' `vocabulary_size`. None where nothing is known.
-    """
-    if (known := _read(prepared / "structure.json")) is not None:
-        return known
-    if entry["source"] == "pocket" and entry.get("retrain"):
-        recipe = entry["training"]
-        shape = {"vocab_size": vocabulary_size, "tie_word_embeddings": True, **recipe["shape"]}
-        return _described({"model_type": recipe["architecture"], **shape})
-    folder = _snapshot(entry) if entry["source"] == "hub" else Path(entry["path"])
-    if (config := _read(folder / "config.json")) is not None:
-        return _described(config)
-    return dict(entry["structure"]) if entry.get("structure") else None
-
-
-def is_cached(entry: Mapping[str, Any]) -> bool:
-    """Whether the hub's cache holds all weights of a hub model's entry."""
-    folder = _snapshot(entry)
-    index = _read(folder / "model.safetensors.index.json") or {}
-    files = set(index.get("weight_map", {}).values()) or {"model.safetensors"}
-    return all((folder / name).is_file() for name in files)
 
 
 def parameters(structure: Mapping[str, Any]) -> int:
@@ -187,30 +142,3 @@ def _dense_layers(structure: Mapping[str, Any]) -> int:
 def _dense_width(structure: Mapping[str, Any]) -> int:
     """Width of a dense MLP; that of an expert where the structure does not say."""
     return structure.get("dense_intermediate_size") or structure["intermediate_size"]
-
-
-def _described(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """`models.blocks.describe` of a config.json, without transformers; None where it holds no experts."""
-    given = {name: value for name, value in config.items() if value is not None}
-    fields = SimpleNamespace(**{**_DEFAULTS.get(config.get("model_type"), {}), **given})
-    fields.get_text_config = lambda: fields
-    try:
-        return describe(fields)
-    except (InputError, AttributeError):
-        return None
-
-
-def _snapshot(entry: Mapping[str, Any]) -> Path:
-    """Where the hub's cache holds a revision, or would."""
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    name = f"models--{entry['repository'].replace('/', '--')}"
-    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / name / "snapshots" / entry["revision"]
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    """A JSON file; None where there is none that can be read: the rule that prepares the model says what is wrong."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None

@@ -16,6 +16,7 @@ from switchyard.planning.footprint import GB
 from switchyard.planning.jobs import ROOT, Job
 from switchyard.study.config import merge, read, resolve
 from switchyard.study.configurations import Configuration, configurations
+from switchyard.study.models import is_cached, known_structure
 
 REPEATED_SAMPLES = 20
 """Samples that each experiment runs twice (`evaluation.experiment.REPEAT_SAMPLES`, which needs torch)."""
@@ -46,19 +47,19 @@ class Workload:
     def __init__(self, config: Mapping[str, Any], directory: Path) -> None:
         self.config, self.directory = config, directory
         self.results = f"results/{config['study']}"
-        self.configurations = {one.name: one for one in configurations(dict(config))}
+        self.configurations = {(one.model, one.name): one for one in configurations(dict(config))}
         self.structure = cache(self._structure)
         self.lengths = cache(self._lengths)
 
-    def model(self, job: Job) -> str:
-        """The model that a job is about."""
-        return job.wildcards.get("model", self.config["evaluation"]["model"])
+    def model(self, job: Job) -> str | None:
+        """The model that a job is about; None for a job that is about all."""
+        return job.wildcards.get("model")
 
     def experiment(self, job: Job) -> Configuration | None:
         """The configuration that a job runs on a dataset; None for all other jobs."""
         if not job.runs_model or not {"config", "dataset"} <= job.wildcards.keys():
             return None
-        return self.configurations[job.wildcards["config"]]
+        return self.configurations[job.wildcards["model"], job.wildcards["config"]]
 
     def tokens(self, job: Job) -> Tokens | None:
         """Tokens that a job feeds a model, none if it runs no model: those of the texts that it reads."""
@@ -86,7 +87,7 @@ class Workload:
         known, own = self.structure(self.model(job)), self.experiment(job)
         if known is None or own is None:
             return known and known["top_k"]
-        settings = self.configurations[own.settings.get("matched", own.name)].settings
+        settings = self.configurations[own.model, own.settings.get("matched", own.name)].settings
         stated = settings.get("target_k") or settings.get("k")
         return min(stated, known["num_experts"]) if stated else min(settings["max_k"], known["top_k"])
 
@@ -100,9 +101,11 @@ class Workload:
     def disk_gb(self, job: Job) -> float | None:
         """GB of the weights, traces, logs and observed counts that a job writes; other files are small and left out."""
         model, experiment, observes = self.model(job), self.experiment(job), "shard" in job.wildcards
+        if model is None:
+            return 0.0
         entry, known = self.config["models"][model], self.structure(model)
         prepares = f"{self.results}/prepare/models/{model}" in job.outputs
-        cached = prepares and entry["source"] == "hub" and footprint.is_cached(entry)
+        cached = prepares and entry["source"] == "hub" and is_cached(entry)
         if cached or not (prepares or experiment or observes):
             return 0.0
         if known is None:
@@ -117,12 +120,12 @@ class Workload:
     def _folder(self, model: str) -> Path:
         return self.directory / self.results / "prepare" / "models" / model
 
-    def _structure(self, model: str) -> dict[str, Any] | None:
-        entry = dict(self.config["models"][model])
-        if "path" in entry:
-            entry["path"] = str(self.directory / entry["path"])
+    def _structure(self, model: str | None) -> dict[str, Any] | None:
+        if model is None:
+            return None
         size = self.config["corpus"]["vocabulary_size"]
-        return footprint.structure(entry, self._folder(model), vocabulary_size=size)
+        entry = self.config["models"][model]
+        return known_structure(entry, self._folder(model), root=self.directory, vocabulary_size=size)
 
     def _lengths(self, model: str, dataset: str) -> tuple[list[int], bool]:
         """Tokens of each sample, all options of a choice together; exact where text and model are prepared."""

@@ -276,7 +276,9 @@ def _unroutable(config: dict[str, Any], root: Path) -> Iterator[str]:
     for model, twice in [n for n in names if names.count(n) > 1]:
         yield f"routing: two sets give {model} the configuration {twice!r}; give each its own values"
     for one in found:
-        known = known_structure(config, one.model, root)
+        known = known_structure(
+            config["models"][one.model], root=root, vocabulary_size=config["corpus"]["vocabulary_size"]
+        )
         if known and (one.most_experts or 0) > known["num_experts"]:
             yield (
                 f"routing.{one.set_name}: {one.name} asks for {one.most_experts} experts a token, {one.model} has "

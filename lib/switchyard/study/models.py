@@ -12,51 +12,44 @@ from switchyard.models.structure import structure
 
 
 def known_structure(
-    config: Mapping[str, Any], model: str, root: Path = Path("."), prepared: Path | None = None
+    entry: Mapping[str, Any], prepared: Path | None = None, *, root: Path = Path("."), vocabulary_size: int
 ) -> dict[str, Any] | None:
-    """The structure (`switchyard.models.structure`) of a model of a study, as far as it is known now.
+    """The structure (`switchyard.models.structure`) of an entry of `models`, as far as it is known now.
 
     From the `prepared` model folder, the entry's own folder, the hub's cache, or what the entry states; a model that is
-    trained here has the shape of its recipe and the vocabulary of the corpus. None where nothing is known.
+    trained here has the shape of its recipe and the corpus' `vocabulary_size`. None where nothing is known.
 
     Args:
-        config: the resolved configuration.
-        model: a name in `models`.
-        root: the folder that relative paths start from.
+        entry: of a resolved configuration.
         prepared: the folder that the study prepares the model in.
+        root: the folder that relative paths start from.
+        vocabulary_size: of the study's corpus.
     """
-    entry = config["models"][model]
     if prepared is not None and (known := _read(prepared / "structure.json")) is not None:
         return known
-    if entry["source"] == "pocket" and entry["retrain"]:
+    if entry["source"] == "pocket" and entry.get("retrain"):
         recipe = entry["training"]
-        shape = {
-            "vocab_size": config["corpus"]["vocabulary_size"],
-            "tie_word_embeddings": True,
-            **recipe["shape"],
-        }
+        shape = {"vocab_size": vocabulary_size, "tie_word_embeddings": True, **recipe["shape"]}
         return structure({"model_type": recipe["architecture"], **shape})
     folder = hub_snapshot(entry) if entry["source"] == "hub" else root / entry["path"]
     if (content := _read(folder / "config.json")) is not None:
         return structure(content)
-    return with_layers(entry["structure"]) if entry.get("structure") else None
-
-
-def with_layers(stated: Mapping[str, Any]) -> dict[str, Any]:
-    """A structure that a study states, with the layers that it leaves out: every layer has experts."""
-    return {"num_hidden_layers": stated["num_layers"], "dense_intermediate_size": None, **stated}
-
-
-def hub_cache() -> Path:
-    """Where the hub's cache is, or would be."""
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    return dict(entry["structure"]) if entry.get("structure") else None
 
 
 def hub_snapshot(entry: Mapping[str, Any]) -> Path:
     """Where the hub's cache holds the revision of an entry, or would."""
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     name = f"models--{entry['repository'].replace('/', '--')}"
-    return hub_cache() / name / "snapshots" / entry["revision"]
+    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / name / "snapshots" / entry["revision"]
+
+
+def is_cached(entry: Mapping[str, Any]) -> bool:
+    """Whether the hub's cache holds all weights of a hub model's entry."""
+    folder = hub_snapshot(entry)
+    index = _read(folder / "model.safetensors.index.json") or {}
+    files = set(index.get("weight_map", {}).values()) or {"model.safetensors"}
+    return all((folder / name).is_file() for name in files)
 
 
 def _read(file: Path) -> dict[str, Any] | None:

@@ -151,4 +151,6 @@ class Study:
 
     def structure(self, model: str) -> dict[str, Any] | None:
         """What is known by now of a model; None for a model of the hub that was never here."""
-        return known_structure(self.config, model, prepared=Path(f"{self.folder}/prepare/models/{model}"))
+        prepared = Path(f"{self.folder}/prepare/models/{model}")
+        size = self.config["corpus"]["vocabulary_size"]
+        return known_structure(self.config["models"][model], prepared, vocabulary_size=size)

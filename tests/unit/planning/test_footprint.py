@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import subprocess
@@ -14,12 +15,13 @@ from switchyard.models.blocks import describe
 from switchyard.planning.footprint import (
     active_parameters,
     gpu_mem_gb,
-    is_cached,
     mem_mb,
     parameters,
-    structure,
 )
 from switchyard.study.config import read
+from switchyard.study.models import is_cached, known_structure
+
+structure = functools.partial(known_structure, vocabulary_size=4096)
 
 ROOT = Path(__file__).resolve().parents[3]
 POCKET = ROOT / "resources" / "pocket-olmoe"
