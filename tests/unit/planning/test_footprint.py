@@ -11,14 +11,8 @@ from pathlib import Path
 import pytest
 
 from switchyard.models.blocks import describe
-from switchyard.planning.footprint import (
-    active_parameters,
-    gpu_mem_gb,
-    is_cached,
-    mem_mb,
-    parameters,
-    structure,
-)
+from switchyard.planning import footprint
+from switchyard.planning.footprint import active_parameters, gpu_mem_gb, mem_mb, parameters, structure
 from switchyard.study.config import read
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -108,9 +102,9 @@ def test_a_structure_is_the_prepared_then_the_cached_then_the_stated_one(tmp_pat
     weights = {"first": "1.safetensors", "second": "2.safetensors"}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weights}))
     (folder / "1.safetensors").touch()
-    assert not is_cached(entry)  # a download that was cut short
+    assert not footprint.is_cached(entry)  # a download that was cut short
     (folder / "2.safetensors").touch()
-    assert is_cached(entry)
+    assert footprint.is_cached(entry)
     (tmp_path / "structure.json").write_text('{"num_layers": 7}')  # of the prepared model
     assert structure(entry, tmp_path) == {"num_layers": 7}
 
