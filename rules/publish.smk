@@ -3,9 +3,9 @@
 Reads   aggregate/*.parquet, calibrate/*_null_*.parquet, observe/{model}/, evaluate/speed.json, evaluate/traces/ of a few configurations
 Writes  publish/figures/{figure}.{svg,png,html}   the nine-panel figure, each panel alone, comparisons, nulls
         publish/routing/{model}/{figure}.{svg,png,html}   how the untouched models route token ids
-        publish/report.md, report.html            findings and recommendations, every number a cell of a table
+        publish/report.md, report.html            findings and recommendations, from the templates in reports/
         publish/tables/                           the tables as pages, the inspector, the main table for a paper, and
-                                                  findings.csv, the numbers that the report derives from the tables
+                                                  findings.csv, every number that the report prints
 """
 
 from switchyard.charts.names import FIGURES, ROUTING, STANDALONE
@@ -183,6 +183,10 @@ rule write_report:
         AGGREGATES,
         summaries=SUMMARIES,
         speed=f"{STUDY}/evaluate/speed.json",
+        templates=[
+            f"{ROOT}/reports/report.md.j2",
+            *sorted(map(str, (ROOT / "reports" / "report").glob("*.j2"))),
+        ],
     output:
         markdown=f"{STUDY}/publish/report.md",
         findings=f"{STUDY}/publish/tables/findings.csv",
@@ -203,7 +207,10 @@ rule write_report:
         study=config["study"],
         model=MODEL,
         code=fingerprint(
-            "switchyard.reporting.markdown", "switchyard.reporting.pages", "switchyard.warehouse.prints"
+            "switchyard.reporting.findings",
+            "switchyard.reporting.report",
+            "switchyard.reporting.pages",
+            "switchyard.warehouse.prints",
         ),
     script:
         "../workflow_scripts/write_report.py"

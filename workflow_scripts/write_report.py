@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from switchyard.artifacts.files import read_json, read_stamp, write_text
-from switchyard.artifacts.stamps import attach_to, derived
-from switchyard.charts.tables import Tables
-from switchyard.reporting.findings import findings_table, write_findings
-from switchyard.reporting.markdown import report
+from switchyard.artifacts.stamps import derived
+from switchyard.reporting.findings import derive, findings, write_findings
 from switchyard.reporting.pages import write_document
+from switchyard.reporting.report import render
 from switchyard.runtime.log import logged
 from switchyard.warehouse.prints import refuse_differing_prints
 
@@ -17,20 +16,20 @@ def main(
     aggregate: Path,
     logs: Path,
     speed: Path,
+    template: Path,
     study: str,
     model: str,
     markdown: Path,
     page: Path,
-    findings: Path,
+    table: Path,
     code: str,
 ) -> None:
     refuse_differing_prints(aggregate, logs)
     made = derived(read_stamp(aggregate / "bh_routing_results.parquet"), code=code)
     machine = read_json(speed)["device"]
-    tables = Tables.read(aggregate)
-    text = report(tables, study=study, model=model, machine=machine, stamp=made)
-    write_findings(findings, findings_table(tables))
-    attach_to(findings, made)
+    with derive(aggregate, model) as connection:
+        write_findings(table, connection, made)
+        text = render(findings(connection), template, study=study, machine=machine, stamp=made)
     write_text(markdown, text)
     write_document(page, text, title=f"Expert routing: {study}", stamp=made)
 
@@ -41,10 +40,11 @@ if __name__ == "__main__":
             aggregate=Path(snakemake.input[0]).parent,
             logs=Path(snakemake.input.summaries[0]).parent,
             speed=Path(snakemake.input.speed),
+            template=Path(snakemake.input.templates[0]),
             study=snakemake.params.study,
             model=snakemake.params.model,
             markdown=Path(snakemake.output.markdown),
             page=Path(snakemake.output.page),
-            findings=Path(snakemake.output.findings),
+            table=Path(snakemake.output.findings),
             code=snakemake.params.code,
         )

@@ -6,11 +6,10 @@ from importlib import import_module
 from typing import Any
 
 _PLACES = {
-    "findings_table": "switchyard.reporting.findings",
+    "derive": "switchyard.reporting.findings",
     "html_table": "switchyard.reporting.tables",
     "main_table": "switchyard.reporting.paper",
-    "report": "switchyard.reporting.markdown",
-    "unaccounted": "switchyard.reporting.account",
+    "render": "switchyard.reporting.report",
     "write_paper_tables": "switchyard.reporting.paper",
 }
 

@@ -20,6 +20,7 @@ FORMATS = {
     "ms": "{:.2f}",
     "p": "{:.3f}",
     "level": "{:.4g}",
+    "level_percent": "{:.0%}",
     "count": "{:,.0f}",
     "plain": "{:.3f}",
 }

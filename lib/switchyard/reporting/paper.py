@@ -9,8 +9,7 @@ import pandas as pd
 
 from switchyard.artifacts.files import write_text
 from switchyard.artifacts.stamps import attach_to
-from switchyard.charts.tables import Tables
-from switchyard.reporting.comparisons import configurations
+from switchyard.charts.tables import STATIC, Tables
 from switchyard.reporting.numbers import number
 from switchyard.reporting.tables import markdown_table
 
@@ -26,9 +25,16 @@ TEX_ESCAPES = {
 
 
 def main_table(tables: Tables) -> pd.DataFrame:
-    """Unrounded: config_name, configuration, mean experts, then perplexity and accuracy (if any) of each dataset."""
-    frame = configurations(tables)[["config_name", "label", "avg_experts"]]
-    frame = frame.rename(columns={"label": "configuration", "avg_experts": "mean experts"})
+    """Unrounded: config_name, configuration, mean experts, then perplexity and accuracy (if any) of each dataset.
+
+    Static rules first, by their k, then the others in the study's order.
+    """
+    frame = tables.configurations.merge(tables.overall[["config_name", "avg_experts"]], on="config_name")
+    static_k = frame["k_or_max_k"].where(frame["routing_type"] == STATIC, float("inf"))
+    frame = frame.loc[static_k.sort_values(kind="stable").index, ["config_name", "label", "avg_experts"]]
+    frame = frame.rename(columns={"label": "configuration", "avg_experts": "mean experts"}).reset_index(
+        drop=True
+    )
     for dataset in tables.datasets:
         rows = tables.results[tables.results["dataset"] == dataset].set_index("config_name")
         frame[f"{dataset} perplexity"] = frame["config_name"].map(rows["perplexity"])
