@@ -49,7 +49,7 @@ FROM bh_routing_configs AS own LEFT JOIN trained ON trained.model = own.model
     LEFT JOIN bh_routing_configs AS mixed ON mixed.model = own.model AND mixed.config_name = drawn.config_name;
 
 -- All about an experiment, beside it the mixed top-k, the trained top-k and the random counts that it is compared with.
-CREATE VIEW experiments AS
+CREATE TABLE experiments AS
 SELECT roles.*, tasks.* EXCLUDE (model), trained.* EXCLUDE (model), wholes.* EXCLUDE (model, config_name),
     own.avg_experts, own.perplexity, own.avg_task_accuracy AS accuracy, own.avg_experts < trained_top_k AS saves,
     own.perplexity = min(if(roles.matched IS NULL, own.perplexity, NULL)) OVER task AS best_perplexity,
