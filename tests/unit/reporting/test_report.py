@@ -53,9 +53,9 @@ def test_no_number_is_typed_in_a_template(page):
 @pytest.mark.parametrize(
     ("outcome", "answer", "advice"),
     [
-        ("loses", "cost quality: at equal compute, the loss is worse than that of static top-k in 72 of",
+        ("loses", "cost quality: at the same mean number of experts, the loss is worse than that of static top-k in 72",
          "Do not let"),
-        ("wins", "paid: at equal compute, the loss is better than that of static top-k in 72 of 72",
+        ("wins", "paid: at the same mean number of experts, the loss is better than that of static top-k in 72 of 72",
          "Let an adaptive"),
         ("tied", "made no measurable difference", "Choose by cost"),
         ("varied", "depends on rule and dataset", "Choose by rule and dataset"),
@@ -168,7 +168,7 @@ def test_speed_is_judged_only_where_it_was_measured(made_up, text_of):
         )
     )
     assert "16 of 16 cheaper adaptive configurations ran slower than the trained top-8" in slow
-    assert "0.20 times its speed" in section(slow, "In short")
+    assert "all ran at 0.20 times its speed" in section(slow, "In short")
     none = text_of(dataclasses.replace(tables, overall=tables.overall.assign(tokens_per_second=float("nan"))))
     assert "speed was not measured" in none and "ran slower" not in none and "saved time" not in none
     assert "Fewer experts saved time" in section(text_of(tables, machine="a toaster"), "In short")
