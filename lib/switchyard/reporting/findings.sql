@@ -15,7 +15,8 @@ CASE WHEN comparisons = 0 THEN 'not compared' WHEN better > 0 AND worse > 0 THEN
 -- Who plays which part. The order of all tables: static rules by their k, then the study's order.
 CREATE VIEW roles AS
 WITH named AS (
-    SELECT * EXCLUDE (min_k, null_name, weighting), min(row) OVER (PARTITION BY model) AS model_order,
+    SELECT model, config_name, set_name, label, routing_type, k_or_max_k, alpha, target_k, matched, row,
+        min(row) OVER (PARTITION BY model) AS model_order,
         CASE WHEN routing_type = 'topk' THEN 'static'
             WHEN routing_type IN ('mixed_topk', 'random_count') THEN 'control' ELSE 'adaptive' END AS role
     FROM configurations
@@ -55,7 +56,8 @@ SELECT roles.*, tasks.* EXCLUDE (model), trained.* EXCLUDE (model), wholes.* EXC
     own.perplexity = min(if(roles.matched IS NULL, own.perplexity, NULL)) OVER task AS best_perplexity,
     accuracy = max(if(roles.matched IS NULL, accuracy, NULL)) OVER task AS best_accuracy,
     abs(own.avg_experts - roles.target_k) AS target_gap,
-    equal.* EXCLUDE (model, config_name, dataset, against, samples, avg_experts, row),
+    equal.against_avg_experts, equal.loss_difference, equal.loss_difference_low, equal.loss_difference_high,
+    equal.loss_p_holm, equal.loss_verdict, equal.accuracy_difference, equal.accuracy_p_holm, equal.accuracy_verdict,
     abs(own.avg_experts - equal.against_avg_experts) AS budget_gap,
     coalesce(equal.samples, paired.samples) AS samples,
     bool_or(loss_verdict = 'better') OVER config AS any_better, bool_or(loss_verdict = 'worse') OVER config AS any_worse,

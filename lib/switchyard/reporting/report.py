@@ -17,6 +17,8 @@ from switchyard.reporting.numbers import FORMATS, counted, number
 
 Row = Mapping[str, Any]
 
+_place = itemgetter("dataset_order")
+
 
 def render(
     findings: Sequence[Row],
@@ -61,12 +63,7 @@ def _models(findings: Sequence[Row]) -> Iterator[dict[str, Any]]:
             "sets": of["set"],
             "configurations": of["configuration"],
             "experiments": {(row["config_name"], row["dataset"]): row for row in of["experiment"]},
-            "datasets": list(
-                dict.fromkeys(
-                    row["dataset"] for row in sorted(of["experiment"], key=itemgetter("dataset_order"))
-                )
-            ),
-            "scored": {row["dataset"] for row in of["experiment"] if row["scored"]},
+            "datasets": {row["dataset"]: row["scored"] for row in sorted(of["experiment"], key=_place)},
             "picks": {row["role"]: row for row in of["configuration"] if row["pick"]},
             "surest": next((row for row in of["configuration"] if row["surest"]), None),
         }

@@ -30,9 +30,9 @@ def titles(text):
     return re.findall(r"^#+ (.*)$", text, re.M)
 
 
-def without_adaptive(tables):
-    """Static rules, and mixed static top-k that is matched with none."""
-    kept = tables.configurations["routing_type"].isin(["topk", "mixed_topk"])
+def without_adaptive(tables, *kinds):
+    """Only rules of some kinds, matched with none."""
+    kept = tables.configurations["routing_type"].isin(kinds)
     names = set(tables.configurations.loc[kept, "config_name"])
     frames = {
         field.name: frame[frame["config_name"].isin(names)]
@@ -118,7 +118,10 @@ def test_what_was_not_compared_is_said(made_up, text_of):
 
 def test_each_model_has_its_heading_and_a_static_one_a_short_section(made_up, text_of):
     text = text_of(
-        {"big": made_up("loses", controls=True), "small": without_adaptive(made_up("loses", controls=True))}
+        {
+            "big": made_up("loses", controls=True),
+            "small": without_adaptive(made_up("loses", controls=True), "topk", "mixed_topk"),
+        }
     )
     assert [title for title in titles(text) if title in ("big", "small")] == ["big", "small"]
     short = section(text, "In short")
@@ -127,6 +130,16 @@ def test_each_model_has_its_heading_and_a_static_one_a_short_section(made_up, te
     small = text[text.index("\n## small") :]
     assert "Stay with top-8: the study has no adaptive rule" in small and "Verdicts" not in small
     assert "| mixed top-k as 8experts_bh_a030 | 1.31 |" in small and "Floor and ceiling" not in small
+
+
+def test_controls_alone_and_a_matched_static_rule_have_a_report(made_up, text_of):
+    tables = made_up("loses", controls=True)
+    assert "The study has nothing to compare" in text_of(without_adaptive(tables, "mixed_topk"))
+    static = without_adaptive(tables, "topk")
+    one = tables.equal_compute.head(1).assign(config_name="1experts_topk_baseline")
+    text = text_of(dataclasses.replace(static, equal_compute=one))
+    assert "Verdicts at equal compute" not in titles(text)
+    assert "| top-1 | held_out_text | 1.00 |" in section(text, "Set `static`")
 
 
 @pytest.mark.parametrize("controls", [True, False])
