@@ -29,7 +29,7 @@ CAPABILITIES = {
     ),
     "model": ("bitsandbytes", "filelock", "safetensors", "scipy", "tokenizers", "torch", "transformers"),
     "tables": ("duckdb", "pandas", "scipy"),
-    "report": ("altair", "duckdb", "markdown-it-py", "pandas", "scipy", "vl-convert-python"),
+    "report": ("altair", "duckdb", "jinja2", "markdown-it-py", "pandas", "scipy", "vl-convert-python"),
 }
 """Capability (the name of a conda file) -> the packages it imports beside those of `EVERYWHERE`."""
 

@@ -4,9 +4,9 @@ Reads   aggregate/*.parquet, calibrate/{model}/null_*.parquet, observe/{model}/,
 Writes  publish/figures/{model}/{figure}.{svg,png,html}   the nine-panel figure, comparisons, nulls
         publish/panels/{model}/{figure}.{svg,png,html}    each panel of the nine-panel figure alone
         publish/routing/{model}/{figure}.{svg,png,html}   how the untouched models route token ids
-        publish/report.md, report.html            findings and recommendations, every number a cell of a table
+        publish/report.md, report.html            findings and recommendations, from the templates in reports/
         publish/tables/                           the tables as pages, the inspectors, the main table for a paper, and
-                                                  findings.csv, the numbers that the report derives from the tables
+                                                  findings.csv, every number that the report prints
 """
 
 from switchyard.charts.names import FIGURES, ROUTING, STANDALONE
@@ -196,6 +196,10 @@ rule write_report:
         AGGREGATES,
         summaries=SUMMARIES,
         speed=expand(f"{EVALUATE}/speed.json", model=STUDY.models),
+        templates=[
+            f"{ROOT}/reports/report.md.j2",
+            *sorted(map(str, (ROOT / "reports" / "report").glob("*.j2"))),
+        ],
     output:
         markdown=f"{OUT}/publish/report.md",
         findings=f"{OUT}/publish/tables/findings.csv",

@@ -20,6 +20,7 @@ FORMATS = {
     "ms": "{:.2f}",
     "p": "{:.3f}",
     "level": "{:.4g}",
+    "level_percent": "{:.0%}",
     "count": "{:,.0f}",
     "plain": "{:.3f}",
 }
@@ -69,7 +70,7 @@ COLUMN_KINDS = {
     "mcnemar_p": "p",
     "accuracy_p_holm": "p",
 }
-"""Number format of each column of the aggregate tables, the same on every page and in every sentence."""
+"""Number format of each column of the aggregate tables, the same on every page."""
 
 
 def number(value: float | None, kind: str) -> str:
@@ -90,9 +91,9 @@ def number(value: float | None, kind: str) -> str:
     return text
 
 
-def counted(count: int, noun: str, plural: str | None = None) -> str:
+def counted(count: int, noun: str) -> str:
     """`1 dataset`, `3 datasets`, `no datasets`."""
-    return f"{count or 'no'} {noun if count == 1 else plural or noun + 's'}"
+    return f"{number(count, 'count') if count else 'no'} {noun if count == 1 else noun + 's'}"
 
 
 def listed(items: list[str]) -> str:

@@ -11,7 +11,6 @@ import pandas as pd
 from markdown_it import MarkdownIt
 
 from switchyard.artifacts.files import write_text
-from switchyard.reporting.comparisons import at_equal_compute
 from switchyard.reporting.numbers import COLUMN_KINDS
 from switchyard.reporting.paper import column_kind, main_table
 from switchyard.reporting.tables import STYLE, write_html_table
@@ -81,7 +80,9 @@ def write_configs(path: str | Path, tables: Tables, **options: Any) -> None:
 
 def write_equal_compute(path: str | Path, tables: Tables, **options: Any) -> None:
     """Every verdict against mixed static top-k of the same mean number of experts."""
-    frame = pd.concat([at_equal_compute(tables.of(model)) for model in tables.models], ignore_index=True)
+    keys = ["model", "config_name"]
+    names = tables.configurations[[*keys, "label", "set_name"]]
+    frame = tables.equal_compute.merge(names, on=keys)
     caption = (
         "Each configuration minus mixed static top-k of the same mean number of experts on the same dataset, paired by "
         "sample. Loss in nats per target token with its 95 % interval, above 0 is worse; accuracy as a share of all "

@@ -9,10 +9,9 @@ import pandas as pd
 
 from switchyard.artifacts.files import write_text
 from switchyard.artifacts.stamps import attach_to
-from switchyard.reporting.comparisons import configurations
 from switchyard.reporting.numbers import number
 from switchyard.reporting.tables import markdown_table
-from switchyard.warehouse.study_tables import Tables
+from switchyard.warehouse.study_tables import STATIC, Tables
 
 TEX_ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -28,7 +27,8 @@ TEX_ESCAPES = {
 def main_table(tables: Tables) -> pd.DataFrame:
     """Unrounded, model by model: model, config_name, configuration, mean experts, then measures of each dataset.
 
-    These are its perplexity and, where it has one, its accuracy.
+    These are its perplexity and, where it has one, its accuracy. Static rules first, by their k, then the others in the
+    study's order.
     """
     parts = [_of_model(tables.of(model)).assign(model=model) for model in tables.models]
     frame = pd.concat(parts, ignore_index=True)
@@ -36,8 +36,12 @@ def main_table(tables: Tables) -> pd.DataFrame:
 
 
 def _of_model(tables: Tables) -> pd.DataFrame:
-    frame = configurations(tables)[["config_name", "label", "avg_experts"]]
-    frame = frame.rename(columns={"label": "configuration", "avg_experts": "mean experts"})
+    frame = tables.configurations.merge(tables.overall[["config_name", "avg_experts"]], on="config_name")
+    static_k = frame["k_or_max_k"].where(frame["routing_type"] == STATIC, float("inf"))
+    frame = frame.loc[static_k.sort_values(kind="stable").index, ["config_name", "label", "avg_experts"]]
+    frame = frame.rename(columns={"label": "configuration", "avg_experts": "mean experts"}).reset_index(
+        drop=True
+    )
     for dataset in tables.datasets:
         rows = tables.results[tables.results["dataset"] == dataset].set_index("config_name")
         frame[f"{dataset} perplexity"] = frame["config_name"].map(rows["perplexity"])

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 
 from switchyard.reporting.numbers import counted, listed
 from switchyard.reporting.tables import write_html_table
+
+DATA_FILES = ("analyses.sql",)
+"""Files read from beside this module; the code fingerprint counts them."""
 
 VERDICT_TITLES = {
     "model": "model",
@@ -150,25 +155,22 @@ def write_ceilings(
 
 
 def analysis_rows(analyses: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
-    """`model, layer, measure, value, chance`, one row per number: what chance gives stands beside it."""
-    parts = [
-        part.assign(model=model)
-        for model, tables in analyses.items()
-        for part in (
-            _repetition(tables["repetition"]),
-            _segments(tables["segments"]),
-            _caches(tables["caches"]),
-            _coactivation(tables["coactivation"]),
-            _domains(tables["domain_specialisation"]),
-            _vocabulary(tables["vocabulary_by_layer"]),
-            *([_saturation(tables["saturation"])] if "saturation" in tables else []),
-        )
-    ]
-    frame = pd.concat(parts, ignore_index=True)
-    models = {model: place for place, model in enumerate(analyses)}
-    order = [frame["model"].map(models), frame["layer"]]
-    frame = frame.assign(_model=order[0]).sort_values(["_model", "layer"], kind="stable")
-    return frame[["model", "layer", "measure", "value", "chance"]]
+    """`model, layer, measure, value, chance`, one row per number: what chance gives stands beside it.
+
+    `analyses` holds the tables of each model by name; only `saturation` may be lacking.
+    """
+    nothing = pd.DataFrame(columns=["layer", "step", "saturation", "chance"]).astype(
+        {"layer": int, "step": int}
+    )
+    with duckdb.connect() as connection:
+        for name in {"saturation", *(name for tables in analyses.values() for name in tables)}:
+            own = [
+                tables.get(name, nothing).assign(model=model, place=place)
+                for place, (model, tables) in enumerate(analyses.items())
+            ]
+            frame = pd.concat(own, ignore_index=True)
+            connection.register(name, frame.assign(row=range(len(frame))))
+        return connection.execute((files(__package__) / "analyses.sql").read_text(encoding="utf-8")).df()
 
 
 def write_analyses(
@@ -190,69 +192,6 @@ def write_analyses(
     )
     kinds = dict.fromkeys(("value", "chance"), "share")
     _write(path, analysis_rows(analyses), titles, kinds, "Routing analyses", caption, options)
-
-
-def _measured(frame: pd.DataFrame, measure: str | pd.Series, value: str, chance: str) -> pd.DataFrame:
-    columns = {"layer": frame["layer"], "measure": measure, "value": frame[value], "chance": frame[chance]}
-    return pd.DataFrame(columns)
-
-
-def _repetition(table: pd.DataFrame) -> pd.DataFrame:
-    return pd.concat(
-        [
-            _measured(table, "repetition: experts that the next token uses too", "share", "expected_share"),
-            _measured(
-                table,
-                "repetition: same first choice as the token before",
-                "first_choice_share",
-                "expected_first_choice_share",
-            ),
-        ]
-    )
-
-
-def _segments(table: pd.DataFrame) -> pd.DataFrame:
-    lengths = table["segment_length"].astype(str)
-    return _measured(
-        table,
-        "segment routing best performance (F1), " + lengths + " tokens",
-        "segment_routing_best_performance",
-        "expected_segment_routing_best_performance",
-    )
-
-
-def _caches(table: pd.DataFrame) -> pd.DataFrame:
-    names = "segment cache hit rate, " + table["segment_length"].astype(str) + " tokens ahead, "
-    names += table["cache_size"].astype(str) + " experts cached"
-    return _measured(table, names, "segment_cache_hit_rate", "fixed_hit_rate")
-
-
-def _coactivation(table: pd.DataFrame) -> pd.DataFrame:
-    strongest = table.loc[table.groupby("layer")["share"].idxmax()]
-    names = "co-activation, strongest pair: expert " + strongest["other"].astype(str)
-    return _measured(
-        strongest, names + " given " + strongest["expert"].astype(str), "share", "expected_share"
-    )
-
-
-def _domains(table: pd.DataFrame) -> pd.DataFrame:
-    used = table[table["choices"] == "used"]
-    strongest = used.loc[used.groupby("layer")["share"].idxmax()]
-    names = "domain specialisation, largest: expert " + strongest["expert"].astype(str)
-    return _measured(strongest, names + " in " + strongest["domain"], "share", "chance")
-
-
-def _vocabulary(table: pd.DataFrame) -> pd.DataFrame:
-    words = {
-        "used": "vocabulary specialisation, used experts",
-        "first": "vocabulary specialisation, first choice",
-    }
-    return _measured(table, table["choices"].map(words), "specialisation", "chance")
-
-
-def _saturation(table: pd.DataFrame) -> pd.DataFrame:
-    names = "router saturation after step " + table["step"].astype(str)
-    return _measured(table, names, "saturation", "chance")
 
 
 def _write(

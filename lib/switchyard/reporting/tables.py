@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +66,6 @@ def html_table(
 def write_html_table(path: str | Path, frame: pd.DataFrame, **options: Any) -> None:
     """Write `html_table(frame, **options)`."""
     write_text(path, html_table(frame, **options))
-
-
-def cells(frame: pd.DataFrame, columns: Mapping[str, str | Callable[[Any], str]]) -> list[list[str]]:
-    """Rows of text: each column by a format of `numbers.FORMATS` or by a function."""
-    return [
-        [kind(row[name]) if callable(kind) else number(row[name], kind) for name, kind in columns.items()]
-        for row in frame.to_dict("records")
-    ]
 
 
 def _row(record: dict, columns: Sequence[tuple[str, str]], kinds: Mapping[str, str]) -> str:

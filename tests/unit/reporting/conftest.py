@@ -6,7 +6,20 @@ import pandas as pd
 import pytest
 
 from reference import made_up_study
-from switchyard.warehouse.study_tables import Tables
+from switchyard.reporting.findings import derive
+from switchyard.warehouse.study_tables import FILES, Tables
+
+TEXTS = {
+    "model",
+    "config_name",
+    "dataset",
+    "against",
+    "set_name",
+    "routing_type",
+    "label",
+    "null_name",
+    "matched",
+}
 
 
 @pytest.fixture
@@ -56,3 +69,26 @@ def with_random_counts():
         return dataclasses.replace(tables, **changed)
 
     return add
+
+
+@pytest.fixture
+def derived(tmp_path):
+    """A function: Tables, by model or of one model -> a database with the findings on them."""
+
+    def write(folder, name, frames):
+        frame = pd.concat(frames, ignore_index=True)
+        for column in frame:
+            text = column in TEXTS or column.endswith("_verdict")
+            if frame[column].dtype == object:
+                frame[column] = frame[column].astype("string" if text else float)
+        frame.to_parquet(folder / f"{name}.parquet")
+
+    def derive_from(tables):
+        models = tables if isinstance(tables, dict) else {"pocket-olmoe": tables}
+        for name, file in FILES.items():
+            frames = [getattr(one, name) for one in models.values()]
+            frames = [frame.assign(model=model) for model, frame in zip(models, frames, strict=True)]
+            write(tmp_path, file, frames)
+        return derive(tmp_path)
+
+    return derive_from

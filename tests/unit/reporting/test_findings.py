@@ -1,116 +1,120 @@
+"""The SQL of the findings against plain loops, and the file that keeps them."""
+
 import dataclasses
 import io
-from collections import Counter
+import json
+import math
 
 import pandas as pd
 import pytest
 
-from switchyard.reporting import comparisons, findings
-from switchyard.reporting.findings import Findings, findings_table, write_findings
+from reference import findings as reference
+from switchyard.errors import InputError
+from switchyard.reporting.findings import derive, findings, meanings, write_findings
+
+
+def rows_of(connection, level, **wanted):
+    return [
+        row
+        for row in findings(connection)
+        if row["level"] == level and all(row[name] == value for name, value in wanted.items())
+    ]
+
+
+def same(found, expected):
+    if isinstance(expected, float) and found is not None:
+        return math.isclose(found, expected, rel_tol=1e-12, abs_tol=1e-15)
+    return found == expected
 
 
 @pytest.mark.parametrize(
-    ("outcome", "verdict"), [("loses", "worse"), ("wins", "better"), ("tied", "undecided")]
+    ("outcome", "shape"),
+    [
+        ("loses", {"controls": True}),
+        ("wins", {"controls": True, "caps": (8, 16), "others": True}),
+        ("tied", {"caps": (8,), "alphas": (0.5,), "datasets": ("cloze",)}),
+        ("varied", {"controls": True, "datasets": ("held_out_text",)}),
+        ("varied", {"factors": True, "alphas": (0.3,)}),
+        ("loses", {"alphas": ()}),
+    ],
 )
-def test_verdicts_against_the_trained_follow_the_intervals(made_up, outcome, verdict):
-    frame = comparisons.against_trained(made_up(outcome))
-    assert set(frame.loc[frame["adaptive"], "verdict"]) == {verdict}
+def test_every_count_and_range_is_what_loops_give(made_up, derived, outcome, shape):
+    tables = made_up(outcome, **shape)
+    connection = derived(tables)
+    rows = reference.experiments(tables)
+    found = {
+        (row["role"], row["set_name"], row["config_name"]): row
+        for row in findings(connection)
+        if row["level"] != "experiment"
+    }
+    places = dict(reference.groups(rows))
+    assert found.keys() == places.keys()
+    for place, own in places.items():
+        for name, value in reference.tallies(own).items():
+            assert same(found[place][name], value), (place, name, found[place][name], value)
+    for role in ("static", "adaptive"):
+        picked = [
+            row["config_name"] for row in rows_of(connection, "configuration", role=role) if row["pick"]
+        ]
+        assert (picked or [None]) == [reference.pick(rows, role)]
 
 
-def test_an_interval_that_is_not_defined_decides_nothing(made_up):
+def test_verdicts_of_all_sorts_random_counts_and_slow_rules(
+    made_up, derived, split_verdicts, with_random_counts
+):
+    tables = with_random_counts(split_verdicts(made_up(controls=True, caps=(8, 16), alphas=(0.3, 0.6))))
+    slow = tables.overall["config_name"] == "8experts_bh_a030"
+    speed = tables.overall["tokens_per_second"]
+    tables = dataclasses.replace(
+        tables, overall=tables.overall.assign(tokens_per_second=speed.mask(slow, speed / 4))
+    )
+    found = {row["role"]: row for row in rows_of(derived(tables), "role")}
+    for role, own in found.items():
+        expected = reference.tallies([row for row in reference.experiments(tables) if row["role"] == role])
+        assert all(same(own[name], value) for name, value in expected.items())
+    assert found["adaptive"]["slower_than_trained"] == 1 and found["adaptive"]["random_comparisons"] == 36
+    assert found["adaptive"]["loss_answer"] == "mixed"
+
+
+def test_a_model_is_not_touched_by_another(made_up, derived):
+    wide, small = made_up("varied", controls=True), made_up("wins", caps=(8,), alphas=(0.5,))
+    both = findings(derived({"wide": wide, "small": small}))
+    for name, tables in (("wide", wide), ("small", small)):
+        alone = findings(derived({name: tables}))
+        own = [row for row in both if row["model"] == name]
+        for row in (*own, *alone):
+            row.pop("model_order")
+        assert own == alone
+
+
+def test_an_interval_that_is_not_defined_decides_nothing(made_up, derived):
     tables = made_up()
     blank = tables.differences.assign(loss_difference_low=float("nan"), loss_difference_high=float("nan"))
-    frame = comparisons.against_trained(dataclasses.replace(tables, differences=blank))
-    assert set(frame["verdict"]) == {"undecided"}
+    rows = rows_of(derived(dataclasses.replace(tables, differences=blank)), "experiment", role="adaptive")
+    assert {row["trained_verdict"] for row in rows} == {"undecided"}
 
 
-def test_controls_are_no_adaptive_rules(made_up, with_random_counts):
-    tables = with_random_counts(made_up(controls=True))
-    found = Findings.of(tables)
-    counts = [found.count(name) for name in ("static_rules", "adaptive_rules", "controls")]
-    assert counts == [11, 24, 48]
-    assert found.count("trained_comparisons") == found.count("random_comparisons") == 72
-    assert not set(comparisons.adaptive(tables)["routing_type"]) & {"topk", "mixed_topk", "random_count"}
+def test_static_rules_stand_first_by_their_k_and_texts_before_tasks(made_up, derived):
+    rows = rows_of(derived(made_up(controls=True)), "experiment")
+    assert [row["label"] for row in rows[::3]][:12] == [
+        *(f"top-{k}" for k in (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64)), "BH α 0.30, max 8",
+    ]  # fmt: skip
+    assert [row["dataset"] for row in rows[:3]] == ["held_out_text", "choice", "cloze"]
 
 
-def test_tallies_are_what_counting_row_by_row_gives(made_up, split_verdicts):
-    tables = split_verdicts(made_up(controls=True))
-    sets = tables.configurations.set_index("config_name")["set_name"]
-    expected = Counter()
-    for row in tables.equal_compute.to_dict("records"):
-        for measure in ("loss", "accuracy"):
-            verdict = row[f"{measure}_verdict"]
-            if not isinstance(verdict, str):
-                continue
-            places = [(None, None), (sets[row["config_name"]], None), (None, row["config_name"])]
-            for set_name, config_name in places:
-                expected[f"{measure}_{verdict.replace(' ', '_')}", set_name, config_name] += 1
-                expected[f"{measure}_comparisons", set_name, config_name] += 1
-    found = Findings.of(tables)
-    assert len(expected) > 100
-    for (finding, set_name, config_name), count in expected.items():
-        assert found.count(finding, set_name=set_name, config_name=config_name) == count
+def test_the_file_reads_back_to_the_digit_and_every_column_is_explained(made_up, derived, tmp_path):
+    connection = derived(made_up("varied", controls=True))
+    write_findings(tmp_path / "findings.csv", connection, {"code": "abc"})
+    back = pd.read_csv(io.StringIO((tmp_path / "findings.csv").read_text()), float_precision="round_trip")
+    rows = pd.DataFrame(findings(connection))
+    for column in ("loss_difference", "trained_cost", "speedup"):
+        assert list(back[column].dropna()) == list(rows[column].dropna())
+    beside = json.loads((tmp_path / "findings.csv.provenance.json").read_text())
+    assert beside["code"] == "abc" and beside["columns"] == meanings(connection)
+    assert list(rows) == list(back)
+    assert set(meanings(connection)) == set(back)
 
 
-def test_ends_are_those_of_the_rows(made_up, split_verdicts):
-    tables = split_verdicts(made_up(controls=True))
-    found, rows = Findings.of(tables), tables.equal_compute
-    assert found.value("loss_difference_lowest") == rows["loss_difference"].min()
-    assert found.value("loss_interval_highest") == rows["loss_difference_high"].max()
-    own = rows[rows["config_name"] == "16experts_bh_a030"]
-    place = {"config_name": "16experts_bh_a030"}
-    assert found.value("experts_lowest", **place) == own["avg_experts"].min()
-    assert found.value("accuracy_difference_highest", **place) == own["accuracy_difference"].max()
-
-
-def test_random_counts_are_compared_with_their_own_rule(made_up, with_random_counts):
-    found = Findings.of(with_random_counts(made_up("tied", controls=True)))
-    assert found.count("random_lower_loss") == 72
-    difference = found.value("random_loss_difference", config_name="8experts_bh_budget_k5", dataset="cloze")
-    assert difference == pytest.approx(-0.01)
-
-
-def test_speed_against_the_partner_of_the_same_budget(made_up):
-    tables = made_up(controls=True)
-    slow = tables.overall["config_name"] == "8experts_bh_a030"
-    overall = tables.overall.assign(
-        tokens_per_second=tables.overall["tokens_per_second"].mask(
-            slow, tables.overall["tokens_per_second"] / 2
-        )
-    )
-    found = Findings.of(dataclasses.replace(tables, overall=overall))
-    assert (
-        found.value("partner_ratio_lowest")
-        == found.value("partner_ratio", config_name="8experts_bh_a030")
-        == 0.5
-    )
-    assert found.value("partner_ratio_highest") == 1.0
-
-
-def test_budgets_have_their_targets(made_up):
-    tables = made_up(controls=True)
-    frame = comparisons.budgets(tables)
-    assert dict(zip(frame["config_name"], frame["target"], strict=True)) == {
-        f"8experts_bh_budget_k{target}{null}": target
-        for null in ("", "_unselected")
-        for target in (4, 5, 6, 7)
-    }
-    assert Findings.of(tables).value("target_gap_largest") == pytest.approx(7 * 1.08 - 7)
-
-
-def test_every_finding_has_a_format_and_every_format_a_finding(made_up, with_random_counts, split_verdicts):
-    wide = with_random_counts(split_verdicts(made_up(controls=True)))
-    ceiling = wide.overall.assign(ceiling_hit_rate=0.9)
-    names = set(findings_table(wide)["finding"])
-    names |= set(findings_table(dataclasses.replace(wide, overall=ceiling))["finding"])
-    assert names == set(findings.KINDS)
-
-
-def test_the_file_reads_back_to_the_digit(made_up, tmp_path):
-    frame = findings_table(made_up(controls=True))
-    write_findings(tmp_path / "findings.csv", frame)
-    text = (tmp_path / "findings.csv").read_text()
-    assert "\nadaptive_rules,,,,24\n" in text
-    back = pd.read_csv(io.StringIO(text), float_precision="round_trip")
-    assert list(back["value"]) == list(frame["value"])
-    assert not frame.duplicated(["finding", "set_name", "config_name", "dataset"]).any()
+def test_a_missing_table_is_named(tmp_path):
+    with pytest.raises(InputError, match="configurations.parquet: no such table; run the aggregate stage"):
+        derive(tmp_path)

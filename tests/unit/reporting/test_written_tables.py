@@ -32,7 +32,7 @@ def test_latex_is_escaped_and_marks_the_best(made_up, tmp_path):
     assert r"held\_out\_text perplexity" in tex and r"$\alpha$" in tex
     assert r"\textbf{18.38}" in tex
     body = tex.split(r"\midrule")[1]
-    assert {line.count("&") for line in body.splitlines() if line.endswith(r"\\")} == {6}
+    assert {line.count("&") for line in body.splitlines() if line.endswith(r"\\")} == {7}
 
 
 def test_markdown_has_a_row_for_each_configuration(made_up, tmp_path):
@@ -60,7 +60,8 @@ def test_the_page_on_equal_compute_has_every_row_and_readers_words(made_up, tmp_
     rows = re.findall(r"<tr><td.*?</tr>", page)
     assert len(rows) == 72
     first = re.findall(r">([^<>]*)</td>", rows[0])
-    assert first[:5] == ["BH α 0.30, max 8", "held_out_text", "1.30", "1.30", "+0.0800"]
+    assert first[0] == "pocket-olmoe"
+    assert first[1:6] == ["BH α 0.30, max 8", "held_out_text", "1.30", "1.30", "+0.0800"]
     assert first[7:10] == ["&lt;0.001", "worse", "–"] and '"code":"abc"' in page
 
 

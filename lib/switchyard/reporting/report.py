@@ -1,0 +1,69 @@
+"""The report in words: templates filled from the findings, so that every printed number is a cell of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import orjson
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from switchyard.reporting.numbers import FORMATS, counted, number
+
+Row = Mapping[str, Any]
+
+_place = itemgetter("dataset_order")
+
+
+def render(
+    findings: Sequence[Row],
+    template: str | Path,
+    *,
+    study: str,
+    machines: Mapping[str, str],
+    stamp: dict | None = None,
+) -> str:
+    """The report on a study as Markdown text.
+
+    `findings` are the rows of the view `findings`, `template` is the file `report.md.j2` among its pages, `machines`
+    says by model where its speed was measured, and `stamp` is the run stamp, printed at the end.
+    """
+    template = Path(template)
+    pages = Environment(
+        loader=FileSystemLoader(template.parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters |= {kind: partial(number, kind=kind) for kind in FORMATS if kind != "count"}
+    pages.filters |= {"integer": partial(number, kind="count"), "number": number, "counted": counted}
+    pages.filters["suffixed"] = lambda text, ending: text + ending
+    note = orjson.dumps(stamp, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode() if stamp else ""
+    text = pages.get_template(template.name).render(
+        models=list(_models(findings)), study=study, machines=machines, stamp=note
+    )
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _models(findings: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """The findings of each model, by what they are about."""
+    for name, group in groupby(findings, key=itemgetter("model")):
+        of: dict[str, list[Row]] = {
+            level: list(rows) for level, rows in groupby(group, key=itemgetter("level"))
+        }
+        yield {
+            "name": name,
+            "whole": of["model"][0],
+            "roles": {row["role"]: row for row in of["role"]},
+            "sets": of["set"],
+            "configurations": of["configuration"],
+            "experiments": {(row["config_name"], row["dataset"]): row for row in of["experiment"]},
+            "datasets": {row["dataset"]: row["scored"] for row in sorted(of["experiment"], key=_place)},
+            "picks": {row["role"]: row for row in of["configuration"] if row["pick"]},
+            "surest": next((row for row in of["configuration"] if row["surest"]), None),
+        }
