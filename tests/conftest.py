@@ -2,8 +2,39 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 # A shell's background jobs ignore the interrupt, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture
+def browser_page() -> Iterator[Page]:
+    """A page of a browser without network; an error of its console, and a request to a host, fail the test."""
+    from playwright.sync_api import sync_playwright
+
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on PATH; apt-get install chromium")
+    problems: list[str] = []
+    flags = ["--no-sandbox", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=flags)
+        opened = browser.new_page(viewport={"width": 1600, "height": 1000})
+        opened.on("pageerror", lambda error: problems.append(f"script error: {error}"))
+        opened.on("console", lambda said: said.type == "error" and problems.append(f"console: {said.text}"))
+        opened.on("request", lambda sent: sent.url.startswith(("http", "ws")) and problems.append(sent.url))
+        yield opened
+        browser.close()
+    assert problems == []

@@ -8,11 +8,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from unit.test_seals import damage
+from unit.artifacts.test_seals import damage
 
 from switchyard.artifacts import seals
 from workflow.checkout import RESULTS, ROOT, copy_checkout, run_study
 from workflow.kill import check_same_results
+
+pytestmark = pytest.mark.slow
 
 KINDS = (
     "prepare/corpus.parquet",

@@ -20,6 +20,8 @@ from snakemake.logging import DefaultFormatter, LogEvent
 from switchyard.errors import InputError
 from switchyard.launcher import processes
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 summarise = runpy.run_path(str(ROOT / "workflow_scripts" / "run_study.py"))["summarise"]
 
