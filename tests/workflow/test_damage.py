@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from unit.artifacts.test_seals import damage
 
 from switchyard.artifacts import seals
+from unit.artifacts.test_seals import damage
 from workflow.checkout import RESULTS, ROOT, copy_checkout, run_study
 from workflow.kill import check_same_results
 
