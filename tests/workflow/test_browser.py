@@ -51,30 +51,35 @@ def choose(page: Page, *names: str) -> None:
 
 
 def visit(page: Page) -> Iterator[str]:
-    """Click on every result of the open list that can be looked at, check it, and yield its path."""
-    rows = page.locator("nav table tbody tr")
+    """Click on every result of the open list that can be looked at, check it, and yield its path.
+
+    Results that come in two variants have a toggle above the list.
+    """
+    rows, variants = page.locator("nav table tbody tr"), page.locator("nav fieldset label")
     rows.first.wait_for()
-    for number in range(rows.count()):
-        button = rows.nth(number).locator("a").first
-        if button.get_attribute("download") is None:
-            button.click()
-            path = page.evaluate("app.state.resultPath")
-            check_visible(page, path)
-            yield path
+    for variant in range(max(variants.count(), 1)):
+        if variants.count():
+            variants.nth(variant).click()
+        for number in range(rows.count()):
+            button = rows.nth(number).locator("a").first
+            if button.get_attribute("download") is None:
+                button.click()
+                path = page.evaluate("app.state.resultPath")
+                check_visible(page, path)
+                yield path
 
 
 def check_visible(page: Page, path: str) -> None:
     """Fail unless what the report shows has a size and more than two colours."""
-    view = page.locator("#app div.overflow-auto > div > img, #app iframe")
+    frame = page.locator("#app div.h-screen.overflow-auto")
+    view = frame.locator("img, iframe")
     until(lambda: view.count() == 1, path, "is shown")
     if view.evaluate("shown => shown.tagName") == "IMG":
         until(lambda: view.evaluate("image => image.complete && image.naturalWidth > 0"), path, "is loaded")
-        part, frame = view, page.locator("#app div.overflow-auto", has=view).bounding_box()
-        box = part.bounding_box()
-        assert box["x"] >= frame["x"] - 1 and box["y"] >= frame["y"] - 1, f"{path} begins outside the view"
+        box, around = view.bounding_box(), frame.bounding_box()
+        assert box["x"] >= around["x"] - 1 and box["y"] >= around["y"] - 1, f"{path} begins outside the view"
     else:
-        part = drawn_part(view.element_handle().content_frame(), path)
-        box = part.bounding_box()
+        box = drawn_part(view.element_handle().content_frame(), path).bounding_box()
     assert min(box["width"], box["height"]) >= SMALLEST_PIXELS, f"{path} is too small to see: {box}"
     until(lambda: colours(page, view) > 2, path, "is more than a blank area")
 
