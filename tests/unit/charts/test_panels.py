@@ -10,7 +10,6 @@ from switchyard.charts.figure import nine_panel
 from switchyard.charts.names import FIGURES, STANDALONE
 from switchyard.charts.nulls import null_histograms
 from switchyard.charts.panels import BARE, PANELS
-from switchyard.charts.tables import Tables
 from switchyard.charts.whole import WHOLE
 from switchyard.errors import InputError
 
@@ -30,10 +29,10 @@ STUDIES = {
 }
 
 
-@cache
-def nine_panels(study):
-    """The figure as Vega-Lite: seconds each, so drawn once for all tests."""
-    return nine_panel(Tables(**made_up_study.tables(**STUDIES[study]))).to_dict()
+@pytest.fixture(scope="module")
+def nine_panels(made_up):
+    """A function: name of a study -> its figure as Vega-Lite. Each takes seconds, and is drawn once for all tests."""
+    return cache(lambda study: nine_panel(made_up(**STUDIES[study])).to_dict())
 
 
 def drawn(chart):
@@ -49,13 +48,13 @@ def test_each_panel_stands_alone(made_up, name):
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_the_figure_of_any_study(study):
+def test_the_figure_of_any_study(nine_panels, study):
     svg = drawn(nine_panels(study))
     assert "NaN" not in svg and "undefined" not in svg
     assert all(f">{number}. " in svg for number in range(1, len(BARE) + 1))
 
 
-def test_names_are_the_charts_own_and_not_counted():
+def test_names_are_the_charts_own_and_not_counted(nine_panels):
     """Names that Altair counts up would make the second figure of a process differ from the first."""
     assert nine_panels.__wrapped__("one of each") == nine_panels("one of each")
 
@@ -87,14 +86,14 @@ def test_paired_differences_leave_partners_out(made_up):
     assert ">top-8<" not in svg and "mixed" not in svg
 
 
-def test_the_nine_panels_leave_partners_out(made_up):
+def test_the_nine_panels_leave_partners_out(made_up, nine_panels):
     datasets = nine_panels("controls")["datasets"]
     labels = {row["label"] for rows in datasets.values() for row in rows if "label" in row}
     configurations = made_up(**STUDIES["controls"]).configurations
     assert labels == set(configurations.loc[configurations["matched"].isna(), "label"])
 
 
-def test_a_configuration_looks_the_same_in_every_figure(made_up):
+def test_a_configuration_looks_the_same_in_every_figure(made_up, nine_panels):
     """Only the lower row of the frontier says more with colour: what is not distinguishable is pale."""
     tables = made_up(**STUDIES["controls"])
     specs = {name: draw(tables).to_dict() for name, draw in WHOLE.items() if draw is not nine_panel}
@@ -128,7 +127,7 @@ def symbols(node, width=None, height=None):
 
 
 @pytest.mark.parametrize("study", ["smoke", "deep", "controls"])
-def test_no_mark_lies_outside_its_view(study):
+def test_no_mark_lies_outside_its_view(nine_panels, study):
     """Offsets shared by views of different widths would push marks over the edge."""
     scene = vl_convert.vegalite_to_scenegraph(nine_panels(study))["scenegraph"]
     found = [entry for entry in symbols(scene) if entry[1] and entry[2]]
