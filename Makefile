@@ -15,7 +15,7 @@ INSTALLING := .venv/.installing
 RUN := $(BIN)/python workflow_scripts/run_study.py $(if $(STUDY),--study $(STUDY)) $(if $(CORES),--cores $(CORES))
 EXTRA := $(if $(ARGS),-- $(ARGS))
 # Two processes share the tests, a file at a time, each with one thread.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile tests --ignore tests/slurm
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests --ignore tests/slurm
 
 export PYTHONPATH := $(CURDIR)/lib
 

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that makes the smoke study first, so that no process waits for it; the others that read it come last."""
+    items.sort(key=lambda item: item.path.name != "test_smoke.py")
+
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import duckdb
@@ -221,9 +221,11 @@ def test_nothing_runs_again(smoke):
 
 
 def test_a_comment_in_the_library_changes_nothing(smoke):
-    for module in ("routing/bh.py", "evaluation/likelihood.py", "warehouse/build.py"):
-        with edited(smoke / "lib" / "switchyard" / module, "\nfrom ", "\n# a remark\nfrom "):
-            assert jobs(smoke) == {}, module
+    library = smoke / "lib" / "switchyard"
+    with ExitStack() as edits:
+        for module in ("routing/bh.py", "evaluation/likelihood.py", "warehouse/build.py"):
+            edits.enter_context(edited(library / module, "\nfrom ", "\n# a remark\nfrom "))
+        assert jobs(smoke) == {}
 
 
 def test_a_changed_line_of_the_bh_rule_leaves_top_k_alone(smoke):

@@ -29,6 +29,10 @@ STUDIES = {
 }
 
 
+FAST = ("smoke", "one of each", "controls")
+"""Studies whose figures are drawn in every run; the others belong to the slow tests."""
+
+
 @pytest.fixture(scope="module")
 def nine_panels(made_up):
     """A function: name of a study -> its figure as Vega-Lite. Each takes seconds, and is drawn once for all tests."""
@@ -47,7 +51,9 @@ def test_each_panel_stands_alone(made_up, name):
     assert "NaN" not in svg and "undefined" not in svg and "Infinity" not in svg
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize(
+    "study", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in STUDIES if name not in FAST)]
+)
 def test_the_figure_of_any_study(nine_panels, study):
     svg = drawn(nine_panels(study))
     assert "NaN" not in svg and "undefined" not in svg
@@ -126,7 +132,7 @@ def symbols(node, width=None, height=None):
             yield item, width, height
 
 
-@pytest.mark.parametrize("study", ["smoke", "deep", "controls"])
+@pytest.mark.parametrize("study", ["smoke", "controls", pytest.param("deep", marks=pytest.mark.slow)])
 def test_no_mark_lies_outside_its_view(nine_panels, study):
     """Offsets shared by views of different widths would push marks over the edge."""
     scene = vl_convert.vegalite_to_scenegraph(nine_panels(study))["scenegraph"]
