@@ -1,7 +1,8 @@
 # Everything runs in .venv, which is made from envs/lock.txt. Needs make, python3 >= 3.11 and python3-venv.
 #   make study                              the pocket study, from raw text to results/pocket/report.html
 #   make study STUDY=studies/olmoe.yaml     another study; CORES=4 for fewer cores, ARGS="-n" for snakemake's options
-#   make test                               style, lint and all tests
+#   make test                               style, lint and the tests that a person waits for, a few minutes
+#   make test-all                           those, and the slow ones: faults, kills, a browser
 
 PYTHON ?= python3
 STUDY ?=
@@ -13,11 +14,13 @@ INSTALLED := .venv/.installed
 INSTALLING := .venv/.installing
 RUN := $(BIN)/python workflow_scripts/run_study.py $(if $(STUDY),--study $(STUDY)) $(if $(CORES),--cores $(CORES))
 EXTRA := $(if $(ARGS),-- $(ARGS))
+# Two processes share the tests, a file at a time, each with one thread.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests --ignore tests/slurm
 
 export PYTHONPATH := $(CURDIR)/lib
 
 .DEFAULT_GOAL := help
-.PHONY: help install study smoke report test slurm-test lint format bench
+.PHONY: help install study smoke report test test-all slurm-test lint format bench
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -33,8 +36,11 @@ smoke: $(INSTALLED)  ## the smallest study that passes every stage
 report: $(INSTALLED)  ## write the HTML report of finished results again
 	@$(RUN) --report-only $(EXTRA)
 
-test: lint  ## style, lint and all tests
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest -q tests --ignore tests/slurm
+test: lint  ## style, lint and the tests that a person waits for
+	@$(PYTEST) -m "not slow"
+
+test-all: test  ## and the slow tests: faults, kills, a browser
+	@$(PYTEST) -m slow
 
 slurm-test: $(INSTALLED)  ## the smoke study on a SLURM of two nodes, started here: Debian and root
 	@$(BIN)/python -m pytest -q -s -rs tests/slurm

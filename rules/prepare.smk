@@ -25,7 +25,7 @@ rule prepare_all:
 rule harvest_corpus:
     """Collect the documentation strings of the installed packages and split them by document hash."""
     input:
-        manifest=f"{ROOT}/resources/pocket-corpus.tsv",
+        manifest=os.path.relpath(ROOT / "resources" / "pocket-corpus.tsv"),  # a moved checkout stays finished
     output:
         corpus=f"{OUT}/prepare/corpus.parquet",
         card=f"{OUT}/prepare/corpus.json",

@@ -33,6 +33,8 @@ from switchyard.text.tasks import prepare
 from switchyard.warehouse.build import build
 from switchyard.warehouse.database import open_read_only, rows
 
+pytestmark = pytest.mark.slow
+
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 MODEL = "pocket-olmoe"
 BATCH_SIZE = 8

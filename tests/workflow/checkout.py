@@ -39,6 +39,14 @@ def copy_checkout(folder: Path) -> Path:
     return folder
 
 
+def copy_study(smoke: Path, folder: Path) -> Path:
+    """Copy a checkout with its results: modification times, checksums and snakemake's records are kept."""
+    checkout = copy_checkout(folder.resolve())
+    for name in (RESULTS, ".snakemake"):
+        shutil.copytree(smoke / name, checkout / name, symlinks=True)
+    return checkout
+
+
 def launcher_command(study: str = STUDY, cores: str | None = "2") -> list[str]:
     """The launcher behind `make study`, to be run in a checkout; None leaves the cores to a profile."""
     command = [sys.executable, "workflow_scripts/run_study.py", "--study", study]

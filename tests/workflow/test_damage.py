@@ -13,6 +13,8 @@ from switchyard.artifacts.verify import verify
 from workflow.checkout import RESULTS, copy_checkout, run_study
 from workflow.kill import check_same_results
 
+pytestmark = pytest.mark.slow
+
 FLIPPED = (
     "prepare/corpus.parquet",
     "prepare/corpora/*.parquet",

@@ -17,6 +17,8 @@ import pytest
 from switchyard.errors import InputError
 from switchyard.launcher import recover
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 SNAKEFILE = """

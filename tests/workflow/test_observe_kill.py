@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from reference.tiny import WORDS, tiny_model, tiny_tokenizer
 from switchyard.observation.windows import write_windows
 
@@ -37,6 +39,7 @@ def observe(folder: Path, out: Path, *, wait: float) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_killed_shard_is_an_undisturbed_one(tmp_path: Path) -> None:
     tiny_model().save_pretrained(tmp_path / "model")
     documents = [("all", WORDS)] * 8

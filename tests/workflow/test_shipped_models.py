@@ -51,6 +51,7 @@ def test_card_tells_a_real_model(name: str):
     assert balance and all(int(experts) >= used and float(busiest) <= 8 for experts, busiest in balance)
 
 
+@pytest.mark.slow
 def test_corpus_is_the_one_the_models_were_trained_on():
     documents = harvest()
     assert moved(documents, ROOT / "resources" / "pocket-corpus.tsv") == []

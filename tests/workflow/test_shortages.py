@@ -29,6 +29,8 @@ from switchyard.errors import InputError
 from switchyard.runtime.log import logged
 from switchyard.traces.internal_log import HEAD_KEYS, write_internal_log
 
+pytestmark = pytest.mark.slow
+
 ROOM_BYTES = 1 << 16
 NUMBERS = np.random.default_rng(0).random(100_000)
 

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import duckdb
@@ -20,7 +20,7 @@ import pytest
 from safetensors import safe_open
 
 from switchyard.artifacts.files import read_json, read_stamp
-from workflow.checkout import RESULTS, jobs, run_study
+from workflow.checkout import RESULTS, copy_study, jobs, run_study
 
 TESTED = ("8experts_bh_a030", "8experts_bh_a050", "8experts_bh_budget_k3_unselected")
 CONFIGS = (
@@ -48,6 +48,12 @@ METRICS = [
     "expert_overlap_score",
     "output_determinism",
 ]
+
+
+@pytest.fixture(scope="module")
+def smoke(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the finished study, so that tests may change code in it while others read the original."""
+    return copy_study(smoke, tmp_path_factory.mktemp("copy"))
 
 
 @contextmanager
@@ -210,23 +216,16 @@ def test_report_stands_alone(smoke):
     assert not re.search(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', page)
 
 
-def test_every_figure_of_the_report_is_visible_in_a_browser(smoke, tmp_path):
-    report = str(RESULTS / "report.html")
-    command = [sys.executable, "tests/workflow/check_report.py", report, "--screenshots", str(tmp_path)]
-    ran = subprocess.run(command, cwd=smoke, capture_output=True, text=True, timeout=300)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    if "skipped" in ran.stdout + ran.stderr:
-        pytest.skip((ran.stdout + ran.stderr).strip())
-
-
 def test_nothing_runs_again(smoke):
     assert jobs(smoke) == {}
 
 
 def test_a_comment_in_the_library_changes_nothing(smoke):
-    for module in ("routing/bh.py", "evaluation/likelihood.py", "warehouse/build.py"):
-        with edited(smoke / "lib" / "switchyard" / module, "\nfrom ", "\n# a remark\nfrom "):
-            assert jobs(smoke) == {}, module
+    library = smoke / "lib" / "switchyard"
+    with ExitStack() as edits:
+        for module in ("routing/bh.py", "evaluation/likelihood.py", "warehouse/build.py"):
+            edits.enter_context(edited(library / module, "\nfrom ", "\n# a remark\nfrom "))
+        assert jobs(smoke) == {}
 
 
 def test_another_wording_of_a_message_changes_nothing(smoke):
@@ -322,6 +321,7 @@ def test_a_second_launch_says_so_and_keeps_the_report(smoke):
     assert (smoke / RESULTS / "report.html").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_the_same_study_from_scratch_is_the_same(smoke, tmp_path):
     again = shutil.copytree(
         smoke, tmp_path / "again", ignore=shutil.ignore_patterns("evaluate", "aggregate", ".snakemake")

@@ -17,12 +17,17 @@ EXPERIMENTS = {"smoke.yaml": 9, "controls.yaml": 285, "rules.yaml": 174, "factor
 """Of the studies that change the rules; the others run the 60 and their controls."""
 
 
-@pytest.mark.parametrize("study", STUDIES)
-def test_dry_run(study: str | None, tmp_path: Path):
-    checkout = copy_checkout(tmp_path)
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = copy_checkout(tmp_path_factory.mktemp("studies"))
+    (folder / "data").mkdir()
     for name in STAND_INS:
-        (checkout / "data").mkdir(exist_ok=True)
-        (checkout / "data" / f"{name}.parquet").touch()
+        (folder / "data" / f"{name}.parquet").touch()
+    return folder
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_dry_run(study: str | None, checkout: Path):
     chosen = ["--configfile", f"studies/{study}"] if study else []
     command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", *chosen]
     ran = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=120)

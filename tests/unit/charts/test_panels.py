@@ -1,4 +1,5 @@
 import warnings
+from functools import cache
 
 import pytest
 import vl_convert
@@ -12,44 +13,56 @@ from switchyard.charts.panels import BARE, PANELS
 from switchyard.charts.whole import WHOLE
 from switchyard.errors import InputError
 
-ODD_STUDIES = {
-    "smoke": {"caps": (4, 8), "alphas": (0.3, 0.5), "datasets": ("held_out_text",), "layers": 2},
-    "one of each": {"caps": (8,), "alphas": (0.5,), "datasets": ("cloze",), "layers": 1},
-    "static rules only": {"alphas": ()},
-    "deep": {"layers": 16, "datasets": ("held_out_text", "choice")},
+STUDIES = {
+    "smoke": {
+        "outcome": "wins",
+        "caps": (4, 8),
+        "alphas": (0.3, 0.5),
+        "datasets": ("held_out_text",),
+        "layers": 2,
+    },
+    "one of each": {"outcome": "tied", "caps": (8,), "alphas": (0.5,), "datasets": ("cloze",), "layers": 1},
+    "static rules only": {"alphas": (), "datasets": ("choice",)},
+    "deep": {"caps": (4, 8), "layers": 16, "datasets": ("held_out_text", "choice")},
     "controls": {"controls": True, "others": True, "datasets": ("choice",)},
     "nulls and weightings": {"factors": True, "alphas": (0.3, 0.6), "datasets": ("choice",)},
 }
 
 
+FAST = ("smoke", "one of each", "controls")
+"""Studies whose figures are drawn in every run; the others belong to the slow tests."""
+
+
+@pytest.fixture(scope="module")
+def nine_panels(made_up):
+    """A function: name of a study -> its figure as Vega-Lite. Each takes seconds, and is drawn once for all tests."""
+    return cache(lambda study: nine_panel(made_up(**STUDIES[study])).to_dict())
+
+
 def drawn(chart):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return vl_convert.vegalite_to_svg(chart.to_dict())
+        return vl_convert.vegalite_to_svg(chart if isinstance(chart, dict) else chart.to_dict())
 
 
 @pytest.mark.parametrize("name", PANELS)
 def test_each_panel_stands_alone(made_up, name):
-    svg = drawn(PANELS[name](made_up()))
+    svg = drawn(PANELS[name](made_up(caps=(8, 16), datasets=("cloze",))))
     assert "NaN" not in svg and "undefined" not in svg and "Infinity" not in svg
 
 
-@pytest.mark.parametrize("study", ODD_STUDIES)
-def test_the_figure_of_an_odd_study(made_up, study):
-    svg = drawn(nine_panel(made_up(**ODD_STUDIES[study])))
+@pytest.mark.parametrize(
+    "study", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in STUDIES if name not in FAST)]
+)
+def test_the_figure_of_any_study(nine_panels, study):
+    svg = drawn(nine_panels(study))
     assert "NaN" not in svg and "undefined" not in svg
     assert all(f">{number}. " in svg for number in range(1, len(BARE) + 1))
 
 
-@pytest.mark.parametrize("outcome", ["wins", "tied"])
-def test_the_figure_of_any_outcome(made_up, outcome):
-    assert "NaN" not in drawn(nine_panel(made_up(outcome, datasets=("choice",))))
-
-
-def test_names_are_the_charts_own_and_not_counted(made_up):
+def test_names_are_the_charts_own_and_not_counted(nine_panels):
     """Names that Altair counts up would make the second figure of a process differ from the first."""
-    study = {"datasets": ("choice",), "controls": True}
-    assert nine_panel(made_up(**study)).to_json() == nine_panel(made_up(**study)).to_json()
+    assert nine_panels.__wrapped__("one of each") == nine_panels("one of each")
 
 
 def test_names_without_charts():
@@ -79,18 +92,20 @@ def test_paired_differences_leave_partners_out(made_up):
     assert ">top-8<" not in svg and "mixed" not in svg
 
 
-def test_the_nine_panels_leave_partners_out(made_up):
-    spec = nine_panel(made_up(controls=True, datasets=("choice",))).to_dict()
-    labels = {row["label"] for rows in spec["datasets"].values() for row in rows if "label" in row}
-    assert len(labels) == 35 and not any("mixed" in label for label in labels)
+def test_the_nine_panels_leave_partners_out(made_up, nine_panels):
+    datasets = nine_panels("controls")["datasets"]
+    labels = {row["label"] for rows in datasets.values() for row in rows if "label" in row}
+    configurations = made_up(**STUDIES["controls"]).configurations
+    assert labels == set(configurations.loc[configurations["matched"].isna(), "label"])
 
 
-def test_a_configuration_looks_the_same_in_every_figure(made_up):
+def test_a_configuration_looks_the_same_in_every_figure(made_up, nine_panels):
     """Only the lower row of the frontier says more with colour: what is not distinguishable is pale."""
-    tables = made_up("loses", controls=True, datasets=("cloze",))
+    tables = made_up(**STUDIES["controls"])
+    specs = {name: draw(tables).to_dict() for name, draw in WHOLE.items() if draw is not nine_panel}
     looks = {}
-    for name, draw in WHOLE.items():
-        rows = [row for data in draw(tables).to_dict()["datasets"].values() for row in data if "edge" in row]
+    for name, spec in {**specs, "nine_panel": nine_panels("controls")}.items():
+        rows = [row for data in spec["datasets"].values() for row in data if "edge" in row]
         assert len({row["label"] for row in rows}) >= 24, name
         for row in rows:
             looks.setdefault(row["label"], set()).add((row["colour"], row["edge"], row["shape"]))
@@ -117,11 +132,10 @@ def symbols(node, width=None, height=None):
             yield item, width, height
 
 
-@pytest.mark.parametrize("study", ["smoke", "deep", "controls"])
-def test_no_mark_lies_outside_its_view(made_up, study):
+@pytest.mark.parametrize("study", ["smoke", "controls", pytest.param("deep", marks=pytest.mark.slow)])
+def test_no_mark_lies_outside_its_view(nine_panels, study):
     """Offsets shared by views of different widths would push marks over the edge."""
-    spec = nine_panel(made_up(**ODD_STUDIES[study])).to_dict()
-    scene = vl_convert.vegalite_to_scenegraph(spec)["scenegraph"]
+    scene = vl_convert.vegalite_to_scenegraph(nine_panels(study))["scenegraph"]
     found = [entry for entry in symbols(scene) if entry[1] and entry[2]]
     assert len(found) > 30
     outside = [

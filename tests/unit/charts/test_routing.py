@@ -6,6 +6,7 @@ import io
 import math
 import re
 import warnings
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -91,6 +92,12 @@ def types(stats):
     return types_of(stats)
 
 
+@pytest.fixture(scope="module")
+def figure_of(types):
+    """A function: a figure's `draw` -> the figure of `types`, drawn once for all tests."""
+    return cache(lambda draw: draw(types))
+
+
 def rendered(spec) -> str:
     """The words that a chart (or its dict) shows, between bars."""
     with warnings.catch_warnings():
@@ -114,8 +121,8 @@ def having(chart, *columns: str) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("draw", DRAWS)
-def test_every_figure_renders_and_says_how_many_are_eligible(types, draw):
-    svg = rendered(draw(types).drawing)
+def test_every_figure_renders_and_says_how_many_are_eligible(types, figure_of, draw):
+    svg = rendered(figure_of(draw).drawing)
     assert "NaN" not in svg and "undefined" not in svg
     if draw is not entropy_distribution:
         for one in types.found.values():
@@ -123,14 +130,16 @@ def test_every_figure_renders_and_says_how_many_are_eligible(types, draw):
 
 
 @pytest.mark.parametrize("draw", DRAWS)
-def test_nothing_eligible_is_said_as_clearly(draw):
-    svg = rendered(draw(types_of(made_up(layers=(3,), certain=False))).drawing)
+def test_nothing_eligible_in_a_table_without_layers(draw):
+    stats = made_up(layers=(3,), certain=False).drop(columns=["layer", "token_str"])
+    figure = draw(types_of(stats))
+    svg = rendered(figure.drawing)
     said = (
-        "0 of 299 token types are below"
+        "0 of 300 token types are below"
         if draw is entropy_distribution
-        else "0 of 299 token types are eligible"
+        else "0 of 300 token types are eligible"
     )
-    assert svg.count(said) == 1
+    assert svg.count(said) == 1 and "all layers together: " in svg and figure.page is figure.drawing
 
 
 def test_the_region_has_the_edges_of_the_thresholds_and_holds_exactly_the_eligible(stats):
@@ -161,12 +170,13 @@ def test_a_type_at_a_threshold_is_eligible_by_frequency_and_not_by_entropy():
     assert marks.loc[marks["eligible"] == 1, "types"].sum() == 17
 
 
-def test_rho_is_that_of_the_verdict(types):
-    strip = having(frequency_vs_entropy(types).drawing, "rho", "low", "high")
+def test_rho_is_that_of_the_verdict(types, figure_of):
+    drawing = figure_of(frequency_vs_entropy).drawing
+    strip = having(drawing, "rho", "low", "high")
     for row in strip.itertuples():
         assert row.rho == pytest.approx(types.found[str(row.layer)]["spearman_rho"], rel=1e-5)
     said = f"layer 1: ρ = {types.found['1']['spearman_rho']:.2f}".replace("-", "−")
-    assert said in rendered(frequency_vs_entropy(types).drawing)
+    assert said in rendered(drawing)
 
 
 @pytest.mark.parametrize("most", [60, 200, 100_000])
@@ -179,8 +189,8 @@ def test_merged_marks_are_bounded_and_lose_no_type(types, monkeypatch, most):
     assert {(row.layer, row.x, row.y) for row in marks.itertuples()} <= known
 
 
-def test_histogram_bars_end_at_the_threshold_and_count_every_type(types):
-    bars = having(entropy_distribution(types).drawing, "left", "right", "types")
+def test_histogram_bars_end_at_the_threshold_and_count_every_type(types, figure_of):
+    bars = having(figure_of(entropy_distribution).drawing, "left", "right", "types")
     assert bars["types"].sum() == len(types.rows)
     assert not ((bars["left"] < 0.4999) & (bars["right"] > 0.5001)).any()
     assert bars.loc[bars["right"] <= 0.50001, "types"].sum() == types.rows["certain"].sum()
@@ -254,14 +264,11 @@ def test_on_paper_the_first_middle_and_last_layer_and_on_the_page_any():
 
 
 @pytest.mark.parametrize("draw", DRAWS)
-def test_a_layer_without_usable_rows_and_a_table_without_layers(draw):
+def test_a_layer_without_usable_rows(draw):
     stats = made_up(size=12)
     stats.loc[stats["layer"] == 1, "mean_entropy"] = np.nan
     svg = rendered(draw(types_of(stats)).drawing)
     assert "layer 1: " in svg and "no token type is usable" in svg and "NaN" not in svg
-    alone = stats[stats["layer"] == 0].drop(columns=["layer", "token_str"])
-    figure = draw(types_of(alone))
-    assert "all layers together: " in rendered(figure.drawing) and figure.page is figure.drawing
 
 
 def test_statistics_and_verdict_of_different_tables_are_refused(stats):
@@ -346,8 +353,8 @@ def test_a_context_table_without_its_columns_is_refused():
         context_gain(context_of().drop(columns="chance"))
 
 
-def test_files_hold_the_page_and_stay_small(types, tmp_path):
-    figure = frequency_vs_entropy(types)
+def test_files_hold_the_page_and_stay_small(figure_of, tmp_path):
+    figure = figure_of(frequency_vs_entropy)
     assert isinstance(figure, Figure)
     svg, _, page = save(figure.drawing, tmp_path, "frequency_vs_entropy", page=figure.page)
     assert CHOSEN in page.read_text() and "token types are eligible" in svg.read_text()

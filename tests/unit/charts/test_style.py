@@ -1,7 +1,6 @@
 import itertools
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
@@ -78,11 +77,6 @@ def test_another_floor_has_another_shape(made_up):
     assert not set(bh.loc[bh["min_k"] == 0, "shape"]) & set(bh.loc[bh["min_k"] == 1, "shape"])
 
 
-def test_dials_are_sorted_as_numbers():
-    assert style.sorted_settings(pd.Series(["10", "9", "10"])) == ["9", "10"]
-    assert style.sorted_settings(pd.Series(["wide", "narrow"])) == ["wide", "narrow"]
-
-
 def test_a_configuration_looks_the_same_in_every_table(made_up):
     tables = made_up()
     frames = [
@@ -98,12 +92,6 @@ def test_a_configuration_looks_the_same_in_every_table(made_up):
     assert all(first[name] == colour for other in others for name, colour in other.items())
 
 
-def test_only_what_is_drawn_is_embedded(made_up):
-    tables = made_up()
-    frame = style.styled(tables, tables.results, "dataset", "perplexity", "static")
-    assert list(frame) == ["config_name", "dataset", "perplexity", *style.LOOKS[1:], "static"]
-
-
 def test_darker_means_larger_alpha(made_up):
     configs = style.configurations(made_up())
     family = configs[(~configs["static"]) & (configs["k_or_max_k"] == 8)].sort_values("alpha")
@@ -117,11 +105,6 @@ def test_one_alpha_has_the_full_colour(made_up):
     configs = style.configurations(made_up(caps=(8,), alphas=(0.3,)))
     adaptive = configs[~configs["static"]].iloc[0]
     assert adaptive["colour"].lower() == adaptive["edge"].lower()
-
-
-def test_tint():
-    assert style.tint("#0072b2", 0) == "#0072b2"
-    assert style.tint("#0072b2", 1) == "#ffffff"
 
 
 def test_a_click_fades_the_others():

@@ -1,7 +1,6 @@
 import base64
 import json
 import re
-import time
 import zlib
 
 import numpy as np
@@ -13,7 +12,6 @@ from reference.tiny import tiny_tokenizer
 from switchyard.artifacts.files import write_table
 from switchyard.errors import InputError
 from switchyard.reporting.inspector import collect, inspected, page, token_texts, write_inspector
-from workflow.check_report import find_browser, open_page
 
 BATCHES = [{(2, 0): 5, (0, 1): 9}, {(0, 0): 4, (3, 0): 6, (1, 0): 2, (1, 1): 3}]
 EXPERTS, LAYERS = 24, 3
@@ -220,8 +218,8 @@ def test_a_page_too_large_for_the_report_has_fewer_tokens(tmp_path):
 HOSTILE = ["</script>", "<b>bold</b>", "<img·src=x·onerror=alert(1)>", "·↵"]
 
 
-@pytest.mark.skipif(find_browser() is None, reason="no browser to look with")
-def test_what_a_reader_sees(experiment, tokenizer, tmp_path):
+@pytest.mark.slow
+def test_what_a_reader_sees(experiment, tokenizer, tmp_path, browser_page):
     static, tested = experiment("top", tested=False, low=4, high=4), experiment("bh", low=18, high=20)
     settings = {"rule": Tested(), "max_tokens": 4}
     seen = [
@@ -236,37 +234,28 @@ def test_what_a_reader_sees(experiment, tokenizer, tmp_path):
     layer = seen[1]["samples"][0]["sequences"][0]["layers"][0]
     assert layer["count"][0] > 16 and layer["count"][1] > 16
 
-    with open_page(find_browser()) as browser:
+    def look(view, expression):
+        browser_page.goto("about:blank")
+        browser_page.goto(f"{place.as_uri()}#{view}")
+        browser_page.locator(".token").first.wait_for()
+        return browser_page.evaluate(expression)
 
-        def look(view, expression):
-            browser.call("Page.navigate", url="about:blank")
-            browser.call("Page.navigate", url=f"{place.as_uri()}#{view}")
-            deadline = time.monotonic() + 20
-            while time.monotonic() < deadline and not browser.value("!!document.querySelector('.token')"):
-                time.sleep(0.05)
-            return browser.value(expression)
-
-        words = "[...document.querySelectorAll('section:first-of-type .token')].map(one => one.textContent)"
-        assert look("a=bh", words) == HOSTILE
-        assert look("a=bh", "document.querySelectorAll('b, img, i').length") == 0
-        assert "4 tokens are shown" in look("a=bh", "document.querySelector('#notes').textContent")
-        pinned = "a=bh&token=0.1&pinned=true"
-        rows = (
-            "[...document.querySelector('.experts').tBodies[0].rows].map(row => row.innerText.split(/\\s+/))"
-        )
-        listed = look(pinned, rows)
-        assert [int(row[0]) for row in listed] == layer["experts"][16:32]
-        assert [float(row[1]) for row in listed] == pytest.approx(layer["weights"][16:32], abs=6e-4)
-        assert [float(row[2]) for row in listed] == pytest.approx(layer["p_values"][16:32], rel=0.06)
-        head = look(pinned, "document.querySelector('.layers').innerText")
-        count, rejections = layer["count"][1], layer["rejections"][1]
-        assert (
-            f"{count} experts" in head and f"+{count - 16} more" in head and f"{rejections} rejected" in head
-        )
-        notes = look("a=bare&b=top", "document.querySelector('#notes').textContent")
-        assert "No p-values for bare: its trace holds no router logits" in notes
-        assert "No p-values for <i>top-4</i>: the rule has none" in notes
-        assert browser.complaints() == []
+    words = "[...document.querySelectorAll('section:first-of-type .token')].map(one => one.textContent)"
+    assert look("a=bh", words) == HOSTILE
+    assert look("a=bh", "document.querySelectorAll('b, img, i').length") == 0
+    assert "4 tokens are shown" in look("a=bh", "document.querySelector('#notes').textContent")
+    pinned = "a=bh&token=0.1&pinned=true"
+    rows = "[...document.querySelector('.experts').tBodies[0].rows].map(row => row.innerText.split(/\\s+/))"
+    listed = look(pinned, rows)
+    assert [int(row[0]) for row in listed] == layer["experts"][16:32]
+    assert [float(row[1]) for row in listed] == pytest.approx(layer["weights"][16:32], abs=6e-4)
+    assert [float(row[2]) for row in listed] == pytest.approx(layer["p_values"][16:32], rel=0.06)
+    head = look(pinned, "document.querySelector('.layers').innerText")
+    count, rejections = layer["count"][1], layer["rejections"][1]
+    assert f"{count} experts" in head and f"+{count - 16} more" in head and f"{rejections} rejected" in head
+    notes = look("a=bare&b=top", "document.querySelector('#notes').textContent")
+    assert "No p-values for bare: its trace holds no router logits" in notes
+    assert "No p-values for <i>top-4</i>: the rule has none" in notes
 
 
 def test_tokens_are_seen_and_do_no_harm(tokenizer):

@@ -214,18 +214,6 @@ def test_length_is_no_clue_either(corpus: pa.Table) -> None:
     assert abs(sum(longest) / len(longest) - 0.25) < 4 * math.sqrt(0.25 * 0.75 / len(longest))
 
 
-@pytest.mark.parametrize("number", [3, 4, 5, 47, 48, 49, 51, 52, 97])
-def test_a_block_holds_four_endings_of_about_one_length(number: int) -> None:
-    rng = random.Random(number)
-    endings = ["x" * rng.randint(60, 70) for _ in range(number)]
-    for own, blocks in enumerate(pocket._matched(endings, lambda text: len(text) % 7)):
-        for block, likelihood_rank, length_rank in blocks:
-            lengths = [len(endings[i]) for i in block]
-            assert len(set(block)) == 4 and block[likelihood_rank] == own
-            assert max(lengths) <= pocket.LONGEST_TO_SHORTEST * min(lengths)
-            assert length_rank == sum((n < len(endings[own])) - (n > len(endings[own])) for n in lengths)
-
-
 def test_documents_with_one_ending_give_one_sample(corpus: pa.Table) -> None:
     """Else an option would stand there twice, once true and once false."""
     rows = [
@@ -237,14 +225,3 @@ def test_documents_with_one_ending_give_one_sample(corpus: pa.Table) -> None:
     twice = samples("choice", pa.Table.from_pylist([*copies, *rows]))
     assert len(twice) == len(samples("choice", corpus))
     assert all(len(set(row["options"])) == 4 for row in twice)
-
-
-def test_a_document_too_short_for_a_choice_gives_none() -> None:
-    assert pocket._context_and_ending(" ".join(["word"] * 33)) is None
-    assert pocket._context_and_ending(" ".join(["word"] * 60)) is not None
-
-
-def test_a_choice_is_cut_at_a_plain_space_only() -> None:
-    """Blanks between context and ending are not tokenised as a model saw them in training."""
-    assert pocket._context_and_ending("\n".join(["word"] * 80)) is None
-    assert pocket._context_and_ending("  ".join(["word"] * 80)) is None
