@@ -25,7 +25,10 @@ loss_difference_high loss_p loss_p_holm loss_verdict accuracy_difference only_th
 mcnemar_p accuracy_p_holm accuracy_verdict
 """
 LAYERS = 2
-EXPERIMENTS = "ordinal INTEGER, model VARCHAR, config VARCHAR, dataset VARCHAR, strategy VARCHAR, matched VARCHAR, num_layers INTEGER"
+EXPERIMENTS = """
+ordinal INTEGER, model VARCHAR, config VARCHAR, dataset VARCHAR, strategy VARCHAR, matched VARCHAR,
+num_layers INTEGER
+"""
 SAMPLES = """
 model VARCHAR, config VARCHAR, dataset VARCHAR, sample_id BIGINT, tokens BIGINT, loss DOUBLE, loss_tokens BIGINT,
 log_likelihood DOUBLE[], correct BOOLEAN, correct_norm BOOLEAN
