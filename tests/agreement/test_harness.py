@@ -27,7 +27,7 @@ from switchyard.evaluation.run import Files, write_experiment
 from switchyard.evaluation.sequences import build_samples
 from switchyard.models.blocks import describe
 from switchyard.routing.topk import TopK
-from switchyard.study.experiment import experiment_head
+from switchyard.study.experiment import Experiment, Run
 from switchyard.text.sources import load_rows
 from switchyard.text.tasks import prepare
 from switchyard.warehouse.build import build
@@ -156,28 +156,25 @@ def evaluate(case: str, folder: Path, study: Path) -> tuple[Any, dict[str, Any]]
     structure = describe(model.config)
     rule = TopK(structure["top_k"])
     dataset = case.replace(" ", "_")
-    setting = {"config": "topk", "rule": "topk", "weighting": "model"}
-    identity = {"study": "agreement", "model": MODEL, "setting": setting, "dataset": dataset}
-    head = experiment_head(**identity, rule=rule, structure=structure) | {"provenance": {"code": "test"}}
+    experiment = Experiment(
+        study="agreement",
+        model=MODEL,
+        config="topk",
+        dataset=dataset,
+        rule="topk",
+        home="switchyard.routing.topk:TopK",
+        settings={"k": rule.k, "weighting": "model"},
+        model_entry={"dtype": "float32"},
+        dataset_entry={"max_length": task.max_length, "samples": None},
+        run=Run(batch_tokens=1024, threads=1, keep_logits=False, spelled_out_samples=0),
+    )
+    head = experiment.head(rule, structure) | {"provenance": {"code": "test"}}
     parts = {"trace": "traces", "scores": "scores", "trace_repeat": "again", "scores_repeat": "again_scores"}
-    paths = {name: study / "evaluate" / part / f"{dataset}.parquet" for name, part in parts.items()}
-    log = study / "evaluate" / "logs" / f"{dataset}.json"
+    paths = {name: study / "evaluate" / MODEL / part / f"{dataset}.parquet" for name, part in parts.items()}
+    log = study / "evaluate" / MODEL / "logs" / f"{dataset}.json"
     for path in (*paths.values(), log):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_experiment(
-        model,
-        tokenizer,
-        rule,
-        table,
-        Files(**paths, log=log),
-        head=head,
-        study_folder=study,
-        max_length=task.max_length,
-        samples=None,
-        batch_tokens=1024,
-        keep_logits=False,
-        spelled_out_samples=0,
-    )
+    write_experiment(model, tokenizer, experiment, rule, table, Files(**paths, log=log), head=head)
     return table, head | {"kind": task.kind} | paths
 
 
@@ -189,7 +186,7 @@ def ours(study: Path) -> dict[str, Ours]:
     build(
         study / "study.duckdb",
         experiments=[head for _, head in found.values()],
-        structure=structure,
+        structures={MODEL: structure},
         study_folder=study,
     )
     with open_read_only(study / "study.duckdb") as connection:

@@ -338,8 +338,8 @@ KINDS = [
     ),
     Kind(
         "misspelt key in a set of rules, through snakemake",
-        lambda b: b.snakemake({"rules": {"bh": {"alhpa": 0.3}}}),
-        ["rules.bh", "'alhpa'", "mean 'alpha'"],
+        lambda b: b.snakemake({"routing": {"bh": {"alhpa": 0.3}}}),
+        ["routing.bh", "'alhpa'", "mean 'alpha'"],
     ),
     Kind(
         "misspelt key in the evaluation, through the launcher",
@@ -356,7 +356,7 @@ KINDS = [
     ),
     Kind(
         "repeated key in a set",
-        lambda b: b.study("rules: {bh: {alpha: 0.3, alpha: 0.4}}"),
+        lambda b: b.study("routing: {bh: {alpha: 0.3, alpha: 0.4}}"),
         ["'alpha'", "line 1"],
     ),
     Kind(
@@ -364,12 +364,14 @@ KINDS = [
     ),
     Kind("an empty study file", lambda b: b.study("# nothing yet\n"), ["study.yaml", "a map of settings"]),
     Kind(
-        "alpha of 30", lambda b: b.study({"rules": {"bh": {"alpha": [30]}}}), ["rules.bh.alpha", "30", "0.99"]
+        "alpha of 30",
+        lambda b: b.study({"routing": {"bh": {"alpha": [30]}}}),
+        ["routing.bh.alpha", "30", "0.99"],
     ),
     Kind(
         "alpha of 0.305",
-        lambda b: b.study({"rules": {"bh": {"alpha": 0.305}}}),
-        ["rules.bh", "0.305", "multiple of 0.01"],
+        lambda b: b.study({"routing": {"bh": {"alpha": 0.305}}}),
+        ["routing.bh", "0.305", "multiple of 0.01"],
     ),
     Kind(
         "a float that YAML 1.1 takes for a string",
@@ -378,30 +380,30 @@ KINDS = [
     ),
     Kind(
         "no rules",
-        lambda b: b.study({"rules": dict.fromkeys(config.read(ROOT / "config.yaml")["rules"])}),
-        ["rules", "non-empty"],
+        lambda b: b.study({"routing": dict.fromkeys(config.read(ROOT / "config.yaml")["routing"])}),
+        ["routing", "non-empty"],
     ),
     Kind(
         "no set that is enabled",
         lambda b: b.study(
-            {"rules": {name: {"enabled": False} for name in config.read(ROOT / "config.yaml")["rules"]}}
+            {"routing": {name: {"enabled": False} for name in config.read(ROOT / "config.yaml")["routing"]}}
         ),
-        ["rules", "no set is enabled"],
+        ["routing", "no set is enabled"],
     ),
     Kind(
         "matched with a set that is none",
-        lambda b: b.study({"rules": {"mixed": {"match": ["hb"]}}}),
-        ["rules.mixed.match", "'hb'", "name some of"],
+        lambda b: b.study({"routing": {"mixed": {"match": ["hb"]}}}),
+        ["routing.mixed.match", "'hb'", "name some of"],
     ),
     Kind(
         "min_k above max_k",
-        lambda b: b.study({"rules": {"bh": {"min_k": 10}}}),
-        ["rules.bh", "min_k 10", "max_k 8", "lower"],
+        lambda b: b.study({"routing": {"bh": {"min_k": 10}}}),
+        ["routing.bh", "min_k 10", "max_k 8", "lower"],
     ),
     Kind(
         "two sets of one name",
-        lambda b: b.study({"rules": {"more": {"rule": "bh", "max_k": 8, "alpha": 0.3}}}),
-        ["rules", "'8experts_bh_a030'", "own values"],
+        lambda b: b.study({"routing": {"more": {"rule": "bh", "max_k": 8, "alpha": 0.3}}}),
+        ["routing", "'8experts_bh_a030'", "own values"],
     ),
     Kind(
         "hub model without revision",

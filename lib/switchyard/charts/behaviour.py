@@ -6,7 +6,16 @@ import altair as alt
 import pandas as pd
 
 from switchyard.charts import axes, style
-from switchyard.charts.by_alpha import HEIGHT, WIDTH, empty, noted, over_datasets, titled, view_width
+from switchyard.charts.by_alpha import (
+    HEIGHT,
+    NOT_ADAPTIVE,
+    WIDTH,
+    empty,
+    noted,
+    over_datasets,
+    titled,
+    view_width,
+)
 from switchyard.charts.grid import Grid, grid
 from switchyard.warehouse.study_tables import Tables
 
@@ -38,7 +47,7 @@ def floor_and_ceiling(tables: Tables) -> alt.HConcatChart:
         ]
         order = ""
     return titled(
-        views or [empty("no adaptive rule in this study")],
+        views or [empty(NOT_ADAPTIVE)],
         "6. Floor, between, ceiling",
         noted(tables, f"least and largest number allowed; mean of the datasets{order}"),
     )

@@ -258,13 +258,17 @@ def _beside(
             )
         )
     words = noted(tables, subtitle)
-    return titled(views or [empty("no dataset of this study has an accuracy")], title, words)
+    return titled(views or [empty("no dataset of this model has an accuracy")], title, words)
 
 
 def noted(tables: Tables, subtitle: str, *, whole: bool = False) -> list[str]:
     """A panel's subtitle, with a second line for what the grid leaves out (`whole`: for leaving nothing out)."""
     note = grid(tables).note
     return [subtitle, "every rule of the study" if whole else note] if note else [subtitle]
+
+
+NOT_ADAPTIVE = "no adaptive configuration of this model"
+"""Stands where only adaptive rules are drawn."""
 
 
 def empty(words: str) -> alt.Chart:

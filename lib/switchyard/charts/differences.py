@@ -6,6 +6,7 @@ import altair as alt
 import pandas as pd
 
 from switchyard.charts import axes, style
+from switchyard.charts.by_alpha import empty
 from switchyard.warehouse.study_tables import Tables
 
 
@@ -21,16 +22,20 @@ def paired_differences(tables: Tables) -> alt.TopLevelMixin:
         tables, rows, "dataset", "loss_difference", "loss_difference_low", "loss_difference_high"
     )
     order = list(looks["label"])
+    title = alt.TitleParams(
+        f"Loss against trained top-{tables.trained_top_k}, paired by sample",
+        subtitle="nats per token with 95 % interval; right of the dashed line is worse; each dataset its own axis",
+    )
+    if frame.empty:
+        return style.dress(
+            empty(f"only top-{tables.trained_top_k} and its controls on this model").properties(title=title)
+        )
     views = [
         _view(frame[frame["dataset"] == dataset], order, first=place == 0).properties(
             width=230, title=style.small_title(style.dataset_title(dataset))
         )
         for place, dataset in enumerate(tables.datasets)
     ]
-    title = alt.TitleParams(
-        f"Loss against trained top-{tables.trained_top_k}, paired by sample",
-        subtitle="nats per token with 95 % interval; right of the dashed line is worse; each dataset its own axis",
-    )
     return style.dress(alt.hconcat(*views, spacing=18, title=title))
 
 

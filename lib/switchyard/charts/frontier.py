@@ -18,7 +18,7 @@ MANY = 40
 """Matched configurations beyond which marks shrink."""
 OPEN = "not distinguishable"
 UNMATCHED = (
-    "No configuration of this study was matched with a static top-k of its own mean number of experts."
+    "No configuration of this model was matched with a static top-k of its own mean number of experts."
 )
 INTERVAL = ("loss_difference", "loss_difference_low", "loss_difference_high")
 

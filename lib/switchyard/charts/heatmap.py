@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from switchyard.charts import style
-from switchyard.charts.by_alpha import HEIGHT, empty, noted, titled, view_width
+from switchyard.charts.by_alpha import HEIGHT, NOT_ADAPTIVE, empty, noted, titled, view_width
 from switchyard.charts.grid import Grid, grid
 from switchyard.warehouse.study_tables import Tables
 
@@ -45,7 +45,7 @@ def heatmap(tables: Tables) -> alt.HConcatChart:
     ]
     words = f"change of perplexity in % from trained top-{tables.trained_top_k}; orange is worse"
     return titled(
-        views if len(frame) else [empty("no adaptive rule in this study")],
+        views if len(frame) else [empty(NOT_ADAPTIVE)],
         f"4. {study.short or 'α'} and {study.dimension}",
         noted(tables, words),
     )

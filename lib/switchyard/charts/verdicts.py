@@ -44,7 +44,7 @@ def verdicts(tables: Tables) -> alt.TopLevelMixin:
         subtitle=[
             "Difference to the mixed static k with the same mean number of experts, paired by sample. Orange is "
             "worse, blue is better,",
-            "both after Holm's correction over the whole study (0.05); a cell without colour: not distinguishable.",
+            "both after Holm's correction over all of this model (0.05); a cell without colour: not distinguishable.",
         ],
         frame="bounds",
     )

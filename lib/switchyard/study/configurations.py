@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -51,8 +52,9 @@ class Configuration(NamedTuple):
 
     @property
     def most_experts(self) -> int | None:
-        """The most experts of a token that its settings name; None for a matched one, whose partner names them."""
-        return self.settings.get("k") or self.settings.get("max_k")
+        """The most experts of a token that its settings name; None for a matched one, which has those of another."""
+        most = self.settings.get("k") or self.settings.get("max_k")
+        return most and math.ceil(most)  # a mean of 1.5 is drawn as 1 or 2
 
 
 def configurations(config: dict[str, Any]) -> list[Configuration]:
@@ -60,20 +62,17 @@ def configurations(config: dict[str, Any]) -> list[Configuration]:
 
     A set in `routing` spans the product of its list-valued settings, in the order in which they stand, for each of its
     `models` (default: all that are evaluated). A set with `match` has one configuration for each of the sets that it
-    names, on the models of those.
+    names, on the models of those, its own `models` permitting.
     """
     sets = {name: one for name, one in config["routing"].items() if one["enabled"]}
     evaluated = config["evaluation"]["models"]
     found = []
     for model in evaluated:
-        plain = {
-            name: list(_spanned(model, name, one))
-            for name, one in sets.items()
-            if "match" not in one and model in _models(name, one, evaluated)
-        }
+        own = {name: one for name, one in sets.items() if model in _models(name, one, evaluated)}
+        plain = {name: list(_spanned(model, name, one)) for name, one in own.items() if "match" not in one}
         matched = {
             name: [_matched(name, one, other) for other in _partners(name, one, plain, config["routing"])]
-            for name, one in sets.items()
+            for name, one in own.items()
             if "match" in one
         }
         found += [one for name in sets for one in (plain | matched).get(name, ())]

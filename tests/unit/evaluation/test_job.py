@@ -18,6 +18,7 @@ from switchyard.artifacts.files import write_json, write_table
 from switchyard.evaluation import job
 from switchyard.models.blocks import describe
 from switchyard.runtime import workers
+from switchyard.study.experiment import Experiment, Run
 
 LIBRARY = Path(__file__).parents[3] / "lib"
 
@@ -28,9 +29,9 @@ call("switchyard.evaluation.job:evaluate", json.loads(sys.argv[1]), log=sys.argv
 """
 
 RULES = {
-    "2experts_topk_baseline": {"rule": "topk", "home": "switchyard.routing.topk:TopK", "k": 2},
-    "8experts_top_p_p060": {"rule": "top_p", "home": "switchyard.routing.top_p:TopP", "p": 0.6, "max_k": 8},
-    "mixed_topk_k1.5": {"rule": "mixed_topk", "home": "switchyard.routing.mixed_topk:MixedTopK", "k": 1.5},
+    "2experts_topk_baseline": ("switchyard.routing.topk:TopK", {"k": 2}),
+    "8experts_top_p_p060": ("switchyard.routing.top_p:TopP", {"p": 0.6, "max_k": 8}),
+    "mixed_topk_k1.5": ("switchyard.routing.mixed_topk:MixedTopK", {"k": 1.5}),
 }
 
 
@@ -53,21 +54,28 @@ def study(tmp_path: Path) -> Path:
 
 def experiment(study: Path, place: str, config: str) -> dict[str, Any]:
     """Arguments of an evaluation, whose results go to the folder `place` of the study."""
-    names = ["traces/e", "scores/e", "traces/e_repeat", "scores/e_repeat", "logs/e"]
-    files = [study / place / config / "evaluate" / name for name in names]
-    for file in files:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    setting = {"config": config, "weighting": "model", **RULES[config]}
+    folder = study / place / config / "evaluate" / "own"
+    names = {"trace": "traces/e", "scores": "scores/e", "log": "logs/e"}
+    names |= {"trace_repeat": "traces/e_repeat", "scores_repeat": "scores/e_repeat"}
+    home, settings = RULES[config]
+    described = Experiment(
+        study="tiny",
+        model="own",
+        config=config,
+        dataset="own",
+        rule=home.partition(".routing.")[2].partition(":")[0],
+        home=home,
+        settings={"weighting": "model", **settings},
+        model_entry={"source": "folder", "path": "model", "dtype": "float32"},
+        dataset_entry={"kind": "perplexity", "max_length": 48, "samples": 2},
+        run=Run(batch_tokens=64, threads=1, keep_logits=True, spelled_out_samples=None),
+    )
     return {
-        "identity": {"study": "tiny", "model": "own", "dataset": "own", "setting": setting},
+        "experiment": described.as_json(),
         "model": str(study / "model"),
-        "dtype": "float32",
         "dataset": str(study / "texts.parquet"),
         "reads": {},
-        "files": list(map(str, files)),
-        "max_length": 48,
-        "samples": 2,
-        "run": {"batch_tokens": 64, "threads": 1, "keep_logits": True, "spelled_out_samples": None},
+        "files": {name: str(folder / file) for name, file in names.items()},
         "gpu_mem_gb": 0,
         "code": "abc",
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from reference.experiments import EXPERIMENTS, places
 from reference.tiny import tiny_model
 from switchyard.artifacts.files import read_stamp
 from switchyard.errors import InputError
@@ -20,47 +23,24 @@ from switchyard.models.blocks import describe
 from switchyard.routing.bh import BenjaminiHochberg
 from switchyard.routing.nulls import NullDistribution
 from switchyard.routing.topk import TopK
-from switchyard.study.experiment import experiment_head
 
 NULLS = [NullDistribution(np.array([-3.0, 3.0]), np.array([0.0, 1.0]))] * 2
-TOPK = "switchyard.routing.topk:TopK"
-SETTINGS = {
-    "topk": {"config": "2experts_topk_baseline", "rule": "topk", "home": TOPK, "k": 2, "weighting": "model"},
-    "bh": {
-        "config": "4experts_bh_a050",
-        "rule": "bh",
-        "home": "switchyard.routing.bh:BenjaminiHochberg",
-        "max_k": 4,
-        "min_k": 1,
-        "alpha": 0.5,
-        "null_distribution": "pooled",
-        "weighting": "model",
-    },
-}
 
 
-def places(folder: Path) -> Files:
-    for part in ("traces", "scores", "logs"):  # as Snakemake does
-        (folder / "evaluate" / part).mkdir(parents=True)
-    names = ("traces/e.parquet", "scores/e.parquet", "traces/e_repeat.parquet", "scores/e_repeat.parquet")
-    return Files(*(folder / "evaluate" / name for name in names), folder / "evaluate" / "logs" / "e.json")
-
-
-def run(folder: Path, rule: str, model: Any, tokenizer: Any, table: pa.Table, **changes: Any) -> Files:
-    files = places(folder)
-    identity = {"study": "tiny", "model": "tiny", "setting": SETTINGS[rule], "dataset": "made-up"}
-    made = TopK(2) if rule == "topk" else BenjaminiHochberg(0.5, 4, null=NULLS)
-    head = experiment_head(**identity, rule=made, structure=describe(model.config))
-    head["provenance"] = {"code": "abc"}
-    options = {
-        "max_length": 32,
-        "samples": 5,
-        "batch_tokens": 64,
-        "keep_logits": True,
-        "spelled_out_samples": None,
-        **changes,
-    }
-    write_experiment(model, tokenizer, made, table, files, head=head, study_folder=folder, **options)
+def run(
+    folder: Path,
+    name: str,
+    model: Any,
+    tokenizer: Any,
+    table: pa.Table,
+    progress: Callable[[int], object] | None = None,
+    **changes: Any,
+) -> Files:
+    files, experiment = places(folder), EXPERIMENTS[name]
+    experiment = replace(experiment, run=replace(experiment.run, **changes))
+    rule = TopK(2) if name == "topk" else BenjaminiHochberg(0.5, 4, null=NULLS)
+    head = experiment.head(rule, describe(model.config)) | {"provenance": {"code": "abc"}}
+    write_experiment(model, tokenizer, experiment, rule, table, files, head=head, progress=progress)
     return files
 
 
@@ -76,14 +56,14 @@ def written(
     torch.set_num_threads(1)
     return {
         (rule, kind): run(tmp_path_factory.mktemp(f"{rule}-{kind}"), rule, model, tokenizer, table)
-        for rule in SETTINGS
+        for rule in EXPERIMENTS
         for kind, table in tables.items()
     }
 
 
 def test_an_experiment_is_five_files_and_nothing_else(written: dict) -> None:
     for files in written.values():
-        folder = files.trace.parents[2]
+        folder = files.trace.parents[3]
         assert left_behind(folder) == sorted(str(path.relative_to(folder)) for path in files)
 
 
@@ -91,9 +71,9 @@ def test_every_file_says_what_it_is(written: dict) -> None:
     for (rule, _), files in written.items():
         for path in files[:4]:
             stamp = read_stamp(path)
-            assert stamp["config"] == SETTINGS[rule]["config"] and stamp["provenance"] == {"code": "abc"}
+            assert stamp["config"] == EXPERIMENTS[rule].config and stamp["provenance"] == {"code": "abc"}
         log = json.loads(files.log.read_bytes())
-        assert log["config"] == SETTINGS[rule]["config"] and log["trained_top_k"] == 2
+        assert log["config"] == EXPERIMENTS[rule].config and log["trained_top_k"] == 2
 
 
 def test_the_trace_has_every_token_of_every_layer_once(written: dict) -> None:
@@ -140,7 +120,7 @@ def test_fewer_samples_may_be_spelled_out_than_traced(
     assert len(set(trace["sample_id"].to_pylist())) == 5 and "router_logits" not in trace.column_names
 
 
-@pytest.mark.parametrize("rule", SETTINGS)
+@pytest.mark.parametrize("rule", EXPERIMENTS)
 def test_nan_weights_stop_at_the_first_batch_and_leave_nothing(
     rule: str, tokenizer: Any, tables: dict[str, pa.Table], tmp_path: Path
 ) -> None:

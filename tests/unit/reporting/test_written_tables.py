@@ -62,7 +62,7 @@ def test_the_page_on_equal_compute_has_every_row_and_readers_words(made_up, tmp_
     first = re.findall(r">([^<>]*)</td>", rows[0])
     assert first[0] == "pocket-olmoe"
     assert first[1:6] == ["BH α 0.30, max 8", "held_out_text", "1.30", "1.30", "+0.0800"]
-    assert first[7:10] == ["&lt;0.001", "worse", "–"] and '"code":"abc"' in page
+    assert first[8:11] == ["&lt;0.001", "worse", "–"] and '"code":"abc"' in page
 
 
 def test_the_page_on_equal_compute_says_where_nothing_was_compared(made_up, tmp_path):

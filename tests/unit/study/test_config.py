@@ -63,11 +63,11 @@ def test_every_map_refuses_unknown_keys_or_says_why_not(schema: dict) -> None:
             for key, child in node.items():
                 yield from maps(child, f"{place}.{key}")
 
-    # `rule` leaves what is unknown to `unevaluatedProperties`; `shape` is transformers' own configuration.
+    # `routing_set` leaves what is unknown to `unevaluatedProperties`; `shape` is transformers' own configuration.
     open_maps = {
         place.split(".")[-1] for place, node in maps(schema, "") if "additionalProperties" not in node
     }
-    assert open_maps == {"rule", "shape"}
+    assert open_maps == {"routing_set", "shape"}
 
 
 @pytest.mark.parametrize("study", [None, *STUDIES], ids=lambda path: path.stem if path else "default")
@@ -81,7 +81,7 @@ def test_every_study_of_the_project_is_valid(
             (tmp_path / merged["data_folder"] / dataset["path"]).touch()
     resolved = config.resolve(merged, schema, tmp_path)
     assert study is None or resolved["study"] == study.stem
-    assert resolved["evaluation"]["model"] in resolved["models"]
+    assert set(resolved["evaluation"]["models"]) <= set(resolved["models"])
 
 
 # --- reading
@@ -92,7 +92,7 @@ def test_every_study_of_the_project_is_valid(
     [
         ("study: a\nspeed: {rounds: 3}\nstudy: b\n", ["'study'", "line 3", "line 1"]),
         ("speed:\n  rounds: 3\n  rounds: 4\n", ["'rounds'", "line 3", "line 2"]),
-        ("rules: {bh: {alpha: 0.3, alpha: 0.4}}\n", ["'alpha'", "line 1"]),
+        ("routing: {bh: {alpha: 0.3, alpha: 0.4}}\n", ["'alpha'", "line 1"]),
         ("study: [a\n", ["not YAML"]),
         ("study: a\n  b: c\n", ["line 2", "not YAML"]),
         ("? [a, b]\n: c\n", ["not YAML", "unhashable"]),
@@ -140,8 +140,8 @@ def test_null_drops_a_named_entry_and_only_there(default: dict, schema: dict) ->
     assert list(resolved["datasets"]) == ["heldout", "choice"]
     assert resolved["evaluation"]["spelled_out_samples"] is None
     assert "calibration.tokens" in refused(default, {"calibration": {"tokens": None}}, schema)
-    everything = dict.fromkeys(default["rules"])
-    assert "rules" in refused(default, {"rules": everything}, schema)
+    everything = dict.fromkeys(default["routing"])
+    assert "routing" in refused(default, {"routing": everything}, schema)
 
 
 def test_resolving_changes_nothing_that_it_was_given(default: dict, schema: dict) -> None:
@@ -155,7 +155,7 @@ def test_resolving_changes_nothing_that_it_was_given(default: dict, schema: dict
 
 def test_defaults_are_filled_in_at_every_level(default: dict, schema: dict) -> None:
     del default["speed"]
-    default["evaluation"] = {"model": "pocket-olmoe"}
+    default["evaluation"] = {"models": ["pocket-olmoe", "pocket-mixtral"]}
     resolved = config.resolve(default, schema, ROOT)
     assert resolved["speed"] == {"rounds": 5, "prefill_tokens": 1024, "decode_tokens": 24, "threads": 1}
     assert resolved["evaluation"]["batch_tokens"] == 4096
@@ -167,14 +167,15 @@ def test_defaults_are_filled_in_at_every_level(default: dict, schema: dict) -> N
 
 
 def test_defaults_come_through_conditions(default: dict, schema: dict) -> None:
-    rules = config.resolve(default, schema, ROOT)["rules"]
-    assert rules["baselines"] == {
+    sets = config.resolve(default, schema, ROOT)["routing"]
+    assert sets["baselines"] == {
         "rule": "topk",
         "k": [8, 16, 32, 64],
+        "models": ["pocket-olmoe"],
         "weighting": "model",
         "enabled": True,
     }
-    assert rules["bh"]["min_k"] == 1 and rules["bh"]["null_distribution"] == "pooled"
+    assert sets["bh"]["min_k"] == 1 and sets["bh"]["null_distribution"] == "pooled"
 
 
 def test_calibration_on_an_evaluated_text_is_refused(default: dict, schema: dict) -> None:
@@ -194,9 +195,12 @@ def test_every_layout_of_the_library_can_be_asked_for(
 
 
 def test_a_given_value_is_never_overwritten(default: dict, schema: dict) -> None:
-    overlay = {"rules": {"bh": {"min_k": 0, "weighting": "sum_to_one"}}, "evaluation": {"keep_logits": False}}
+    overlay = {
+        "routing": {"bh": {"min_k": 0, "weighting": "sum_to_one"}},
+        "evaluation": {"keep_logits": False},
+    }
     resolved = config.resolve(config.merge(default, overlay), schema, ROOT)
-    assert resolved["rules"]["bh"]["min_k"] == 0 and resolved["rules"]["bh"]["weighting"] == "sum_to_one"
+    assert resolved["routing"]["bh"]["min_k"] == 0 and resolved["routing"]["bh"]["weighting"] == "sum_to_one"
     assert resolved["evaluation"]["keep_logits"] is False
 
 
@@ -223,8 +227,11 @@ MISSPELT = {
     "observation": ({"observation": {"shard": 3}}, "did you mean 'shards'"),
     "calibration": ({"calibration": {"token": 200}}, "did you mean 'tokens'"),
     "calibration.validation": ({"calibration": {"validation": {"splitt": "x"}}}, "did you mean 'split'"),
-    "rules.bh": ({"rules": {"bh": {"alpa": 0.3}}}, "did you mean 'alpha'"),
-    "rules.baselines": ({"rules": {"baselines": {"max_k": 3}}}, "known are rule, enabled, weighting, k"),
+    "routing.bh": ({"routing": {"bh": {"alpa": 0.3}}}, "did you mean 'alpha'"),
+    "routing.baselines": (
+        {"routing": {"baselines": {"max_k": 3}}},
+        "known are rule, enabled, models, weighting, k",
+    ),
     "evaluation": ({"evaluation": {"bach_tokens": 3}}, "did you mean 'batch_tokens'"),
     "speed": ({"speed": {"round": 3}}, "did you mean 'rounds'"),
 }
@@ -242,16 +249,16 @@ def test_every_section_has_its_misspelt_key(schema: dict) -> None:
 
 
 REFUSED = {
-    "alpha of 30": ({"rules": {"bh": {"alpha": 30}}}, ["rules.bh.alpha", "30", "0.99"]),
-    "alpha of 30 in a list": ({"rules": {"bh": {"alpha": [0.3, 30]}}}, ["rules.bh.alpha.1", "30"]),
+    "alpha of 30": ({"routing": {"bh": {"alpha": 30}}}, ["routing.bh.alpha", "30", "0.99"]),
+    "alpha of 30 in a list": ({"routing": {"bh": {"alpha": [0.3, 30]}}}, ["routing.bh.alpha.1", "30"]),
     "alpha between hundredths": (
-        {"rules": {"bh": {"alpha": 0.305}}},
-        ["rules.bh", "0.305", "multiple of 0.01"],
+        {"routing": {"bh": {"alpha": 0.305}}},
+        ["routing.bh", "0.305", "multiple of 0.01"],
     ),
-    "alpha of 0": ({"rules": {"bh": {"alpha": 0}}}, ["rules.bh.alpha", "0.01"]),
-    "alpha of 1": ({"rules": {"bh": {"alpha": 1}}}, ["rules.bh.alpha", "0.99"]),
-    "alpha as a string": ({"rules": {"bh": {"alpha": "0.3"}}}, ["rules.bh.alpha", "write 0.3"]),
-    "the same alpha twice": ({"rules": {"bh": {"alpha": [0.3, 0.3]}}}, ["rules.bh.alpha", "non-unique"]),
+    "alpha of 0": ({"routing": {"bh": {"alpha": 0}}}, ["routing.bh.alpha", "0.01"]),
+    "alpha of 1": ({"routing": {"bh": {"alpha": 1}}}, ["routing.bh.alpha", "0.99"]),
+    "alpha as a string": ({"routing": {"bh": {"alpha": "0.3"}}}, ["routing.bh.alpha", "write 0.3"]),
+    "the same alpha twice": ({"routing": {"bh": {"alpha": [0.3, 0.3]}}}, ["routing.bh.alpha", "non-unique"]),
     "a corpus that is none": (
         {"observation": {"corpus": "c4"}},
         ["observation.corpus", "'c4'", "documentation"],
@@ -270,16 +277,44 @@ REFUSED = {
         ["corpora.documentation.domain", "topic"],
     ),
     "a corpus of files without paths": ({"corpora": {"mine": {"source": "file"}}}, ["corpora.mine", "paths"]),
-    "no k": ({"rules": {"baselines": {"k": []}}}, ["rules.baselines.k", "non-empty"]),
-    "k of 0": ({"rules": {"baselines": {"k": 0}}}, ["rules.baselines.k", "minimum of 1"]),
-    "k of true": ({"rules": {"baselines": {"k": True}}}, ["rules.baselines.k", "integer"]),
-    "min_k above max_k": ({"rules": {"bh": {"min_k": 9}}}, ["rules.bh", "min_k 9", "max_k 8"]),
-    "a rule that is none": ({"rules": {"bh": {"rule": "bg"}}}, ["rules.bh.rule", "topk", "bh"]),
-    "a null that is none": ({"rules": {"bh": {"null_distribution": "x"}}}, ["null_distribution", "pooled"]),
-    "a weighting that is none": ({"rules": {"bh": {"weighting": "x"}}}, ["rules.bh.weighting", "sum_to_one"]),
+    "no k": ({"routing": {"baselines": {"k": []}}}, ["routing.baselines.k", "non-empty"]),
+    "k of 0": ({"routing": {"baselines": {"k": 0}}}, ["routing.baselines.k", "minimum of 1"]),
+    "k of true": ({"routing": {"baselines": {"k": True}}}, ["routing.baselines.k", "integer"]),
+    "min_k above max_k": ({"routing": {"bh": {"min_k": 9}}}, ["routing.bh", "min_k 9", "max_k 8"]),
+    "a rule that is none": ({"routing": {"bh": {"rule": "bg"}}}, ["routing.bh.rule", "topk", "bh"]),
+    "a null that is none": ({"routing": {"bh": {"null_distribution": "x"}}}, ["null_distribution", "pooled"]),
+    "a weighting that is none": (
+        {"routing": {"bh": {"weighting": "x"}}},
+        ["routing.bh.weighting", "sum_to_one"],
+    ),
     "two sets of one name": (
-        {"rules": {"again": {"rule": "topk", "k": 16}}},
-        ["two sets", "'16experts_topk_baseline'"],
+        {"routing": {"again": {"rule": "topk", "k": 16, "models": ["pocket-olmoe"]}}},
+        ["two sets", "pocket-olmoe", "'16experts_topk_baseline'"],
+    ),
+    "a set for a model that is not evaluated": (
+        {"routing": {"bh": {"models": ["pocket-olmoe", "x"]}}},
+        ["routing.bh.models", "'x'", "pocket-olmoe, pocket-mixtral"],
+    ),
+    "a set of no model": ({"routing": {"bh": {"models": []}}}, ["routing.bh.models", "non-empty"]),
+    "the same model twice in a set": (
+        {"routing": {"bh": {"models": ["pocket-olmoe"] * 2}}},
+        ["routing.bh.models", "non-unique"],
+    ),
+    "a model without a set": (
+        {"routing": {"mixtral_static": {"enabled": False}, "mixtral_mixed": {"enabled": False}}},
+        ["no enabled set", "pocket-mixtral", "evaluation.models"],
+    ),
+    "k above the experts of a model": (
+        {"routing": {"mixtral_static": {"k": [2, 9]}}},
+        ["routing.mixtral_static", "9 experts", "pocket-mixtral has 8"],
+    ),
+    "max_k above the experts of a model": (
+        {"routing": {"bh": {"max_k": [8, 65]}}},
+        ["routing.bh", "65 experts", "pocket-olmoe has 64"],
+    ),
+    "a set for all models that one is too small for": (
+        {"routing": {"bh": {"models": None}}},
+        ["routing.bh", "16 experts", "pocket-mixtral has 8"],
     ),
     "a float that YAML reads as a string": (
         {"models": {"pocket-olmoe": {"training": {"learning_rate": "3e-4"}}}},
@@ -289,12 +324,21 @@ REFUSED = {
     "a study in another folder": ({"study": "../x"}, ["study", "lower-case"]),
     "a model with a slash": ({"models": {"a/b": HUB}}, ["models", "'a/b'"]),
     "a dataset with an underscore": ({"datasets": {"a_b": {}}}, ["datasets", "'a_b'"]),
-    "a set with a capital": ({"rules": {"Top": {}}}, ["rules", "'Top'"]),
+    "a set with a capital": ({"routing": {"Top": {}}}, ["routing", "'Top'"]),
     "a reserved dataset": (
         {"datasets": {"validation": {"kind": "cloze", "source": "pocket"}}},
         ["datasets.validation", "calibration"],
     ),
-    "an unknown model": ({"evaluation": {"model": "x"}}, ["evaluation.model", "'x'", "pocket-olmoe"]),
+    "an unknown model": (
+        {"evaluation": {"models": ["pocket-mixtral", "x"]}},
+        ["evaluation.models", "'x'", "pocket-olmoe"],
+    ),
+    "no model to evaluate": ({"evaluation": {"models": []}}, ["evaluation.models", "non-empty"]),
+    "the old key of the sets": ({"rules": {"bh": {"alpha": 0.3}}}, ["rules", "now called routing"]),
+    "the old key of the model": (
+        {"evaluation": {"model": "pocket-olmoe"}},
+        ["evaluation.model", "now called evaluation.models"],
+    ),
     "a hub model without revision": ({"models": {"x": HUB}}, ["models.x", "'revision' is missing"]),
     "a branch as revision": ({"models": {"x": {**HUB, "revision": "main"}}}, ["models.x.revision", "40"]),
     "a folder that is none": (

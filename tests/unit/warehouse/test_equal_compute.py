@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 
 import duckdb
 import numpy as np
@@ -25,10 +26,10 @@ loss_difference_high loss_p loss_p_holm loss_verdict accuracy_difference only_th
 mcnemar_p accuracy_p_holm accuracy_verdict
 """
 LAYERS = 2
-EXPERIMENTS = (
-    "ordinal INTEGER, model VARCHAR, config VARCHAR, dataset VARCHAR, strategy VARCHAR, matched VARCHAR, "
-    "num_layers INTEGER"
-)
+EXPERIMENTS = """
+ordinal INTEGER, model VARCHAR, config VARCHAR, dataset VARCHAR, strategy VARCHAR, matched VARCHAR,
+num_layers INTEGER
+"""
 SAMPLES = """
 model VARCHAR, config VARCHAR, dataset VARCHAR, sample_id BIGINT, tokens BIGINT, loss DOUBLE, loss_tokens BIGINT,
 log_likelihood DOUBLE[], correct BOOLEAN, correct_norm BOOLEAN
@@ -151,8 +152,8 @@ def test_columns_rows_and_their_order(study):
 def test_losses_equal_a_plain_loop(study):
     for row in rows_of(study):
         here, there = (study.samples[row[name], row["dataset"]] for name in ("config_name", "against"))
-        d = [one[4] - other[4] for one, other in zip(here, there, strict=True)]
-        w = [one[5] for one in here]
+        d = [one[5] - other[5] for one, other in zip(here, there, strict=True)]
+        w = [one[6] for one in here]
         assert row["samples"] == 40
         assert row["loss_difference"] == pytest.approx(reference.ratio_and_error(d, w)[0])
         [test] = ratio_tests([(np.array(d), np.array(w))])
@@ -163,7 +164,7 @@ def test_losses_equal_a_plain_loop(study):
 def test_accuracies_equal_a_plain_loop(study):
     for row in rows_of(study):
         names = ("accuracy_difference", "only_this_correct", "only_against_correct", "mcnemar_p")
-        column = {"text": None, "cloze": 7, "choice": 8}[row["dataset"]]
+        column = {"text": None, "cloze": 8, "choice": 9}[row["dataset"]]
         if column is None:
             assert all(row[name] is None for name in (*names, "accuracy_p_holm", "accuracy_verdict"))
             continue
@@ -187,6 +188,38 @@ def test_each_family_is_adjusted_as_a_whole(study):
     assert [row["accuracy_p_holm"] for row in answered] == pytest.approx(
         reference.holm([row["mcnemar_p"] for row in answered])
     )
+
+
+def test_each_model_has_families_of_its_own(study, tmp_path):
+    """The same runs under the name of a second model: its rows are those of the first, and change none of them."""
+    both = tmp_path / "both.duckdb"
+    shutil.copy(study.path, both)
+    with duckdb.connect(both) as connection:
+        connection.execute("""
+            INSERT INTO experiments SELECT * REPLACE ('other' AS model, ordinal + 100 AS ordinal) FROM experiments
+        """)
+        for table in ("samples", "quality"):
+            connection.execute(f"INSERT INTO {table} SELECT * REPLACE ('other' AS model) FROM {table}")
+        connection.execute("UPDATE samples SET loss = 2 * loss WHERE model = 'other' AND config = 'better'")
+    found = equal_compute(both).to_pylist()
+    alone = rows_of(study)
+    assert [row for row in found if row["model"] == "tiny"] == alone
+    others = [row for row in found if row["model"] == "other"]
+    assert [row["loss_p_holm"] for row in others] == pytest.approx(
+        reference.holm([row["loss_p"] for row in others])
+    )
+    for row, own in zip(others, alone, strict=True):
+        twice = row["config_name"] == "better"
+        assert twice or row["loss_difference"] == own["loss_difference"]
+        assert not twice or row["loss_difference"] > own["loss_difference"]
+
+
+def test_a_configuration_of_another_model_is_no_match(database):
+    database.add("a", model="other").partner("a")
+    with pytest.raises(
+        InputError, match="tiny: a against mixed_topk_as_a on text: a was not evaluated there"
+    ):
+        equal_compute(database.path)
 
 
 def test_verdicts(study):
@@ -244,10 +277,11 @@ def test_no_difference_and_one_sample(database):
 def test_other_samples_are_refused(database, change):
     database.add("a").partner("a").run(change)
     with pytest.raises(
-        ImpossibleResult, match=r"^a against mixed_topk_as_a on text: [12] of 4[01] samples are .*evaluate"
-    ) as told:
+        ImpossibleResult,
+        match=r"^tiny: a against mixed_topk_as_a on text: [12] of 4[01] samples are .*evaluate",
+    ) as caught:
         equal_compute(database.path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_partner_of_nothing_is_refused(database):
@@ -260,7 +294,7 @@ def test_a_partner_of_nothing_is_refused(database):
 @pytest.mark.parametrize("errors, refused", [(5.9, False), (-5.9, False), (6.1, True), (-6.1, True)])
 def test_chance_explains_six_standard_errors_and_no_more(database, kind, errors, refused):
     database.add("a", kind=kind)
-    tokens = sum(sample[3] for sample in database.samples["a", "text"])
+    tokens = sum(sample[4] for sample in database.samples["a", "text"])
     error = math.sqrt(0.25 * (4 if kind == "choice" else 1) / (tokens * LAYERS))
     database.partner("a", kind=kind, experts=2.5 + errors * error)
     if refused:

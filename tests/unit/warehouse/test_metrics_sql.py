@@ -45,7 +45,7 @@ def agree(found, expected):
 def test_sixteen_metrics(case):
     head, files, metrics, _ = case
     expected = reference.metrics(head=head, **vars(files), speed=SPEED)
-    assert list(metrics) == ["config", "dataset", *expected]
+    assert list(metrics) == ["model", "config", "dataset", *expected]
     for name, value in expected.items():
         agree(metrics[name], value)
 

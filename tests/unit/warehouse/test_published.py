@@ -27,7 +27,7 @@ HEAD = """
 schema_version study model config strategy k_or_max_k alpha null weighting num_experts num_layers trained_top_k
 dataset
 """
-FIRST = "config_name routing_type k_or_max_k alpha dataset"
+FIRST = "model config_name routing_type k_or_max_k alpha dataset"
 LAST = "avg_experts std_experts min_experts max_experts reduction_vs_baseline avg_loss"
 TABLES = (
     "routing_by_layer",

@@ -40,8 +40,33 @@ def test_a_missing_column_is_named(folder):
         Tables.read(folder)
 
 
-def test_a_study_without_its_trained_rule_is_told(made_up):
-    tables = made_up()
+def test_a_study_without_its_trained_rule_is_refused(folder):
+    tables = Tables.read(folder)
     without = dataclasses.replace(tables, differences=tables.differences.iloc[:0])
     with pytest.raises(InputError, match="include the model's trained top-k"):
         _ = without.trained
+
+
+def test_the_tables_of_one_model_are_those_of_a_study_with_it_alone(tmp_path):
+    first = made_up_study.tables()
+    second = made_up_study.tables(controls=True, model="other")
+    for name, file in FILES.items():
+        pd.concat([first[name], second[name]]).to_parquet(tmp_path / f"{file}.parquet")
+    tables = Tables.read(tmp_path)
+    assert tables.models == ["pocket-olmoe", "other"]
+    for model, frames in (("pocket-olmoe", first), ("other", second)):
+        found = tables.of(model)
+        assert found.models == [model] and found.trained == "8experts_topk_baseline"
+        for name, frame in frames.items():
+            pd.testing.assert_frame_equal(
+                getattr(found, name).dropna(axis=1, how="all"),
+                frame.reset_index(drop=True).dropna(axis=1, how="all"),
+                check_dtype=False,
+            )
+
+
+def test_rules_that_look_at_the_token_make_a_study_adaptive():
+    tables = Tables(**made_up_study.tables(controls=True))
+    assert tables.is_adaptive
+    static = tables.configurations["routing_type"].isin(["topk", "mixed_topk", "random_count"])
+    assert not dataclasses.replace(tables, configurations=tables.configurations[static]).is_adaptive
