@@ -18,7 +18,7 @@ def test_killed_in_the_middle_of_an_experiment(smoke: Path, smoke_copy: Path) ->
     """The finished study lacks one experiment; its job is killed as soon as it runs, then the run resumes."""
     for path in (smoke_copy / RESULTS / "evaluate").rglob("8experts_bh_a030_*"):
         path.unlink()
-    kill = kill_once(smoke_copy, [*launcher_command(), "evaluate_all"], 0, ("worker", "script"))
+    kill = kill_once(smoke_copy, [*launcher_command(), "evaluate_all"], 0, ("script",))
     assert kill is not None and kill.ended.startswith("failed")
     ran = run_study(smoke_copy, "evaluate_all")
     assert ran.returncode == 0, ran.stderr[-4000:]
