@@ -394,7 +394,7 @@ KINDS = [
         lambda b: b.study(
             {"routing": {name: {"enabled": False} for name in config.read(ROOT / "config.yaml")["routing"]}}
         ),
-        ["routing", "no set is enabled"],
+        ["routing", "no enabled set runs on pocket-olmoe", "enable one"],
     ),
     Kind(
         "matched with a set that is none",
