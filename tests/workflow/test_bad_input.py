@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -38,28 +39,37 @@ from switchyard.routing.nulls import NullDistribution, nulls_table
 from switchyard.runtime.log import logged
 from switchyard.study import config
 from switchyard.study.configurations import configurations
+from switchyard.study.experiment import Experiment, Run
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "switchyard: error: "
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
-TOPK = {
-    "config": "2experts_topk_baseline",
-    "rule": "topk",
-    "home": "switchyard.routing.topk:TopK",
-    "k": 2,
-    "weighting": "model",
-}
-BH = {
-    "config": "4experts_bh_a050",
-    "rule": "bh",
-    "home": "switchyard.routing.bh:BenjaminiHochberg",
-    "max_k": 4,
-    "min_k": 1,
-    "alpha": 0.5,
-    "null_distribution": "pooled",
-    "weighting": "model",
-}
+TOPK = Experiment(
+    study="broken",
+    model="own",
+    config="2experts_topk_baseline",
+    dataset="own",
+    rule="topk",
+    home="switchyard.routing.topk:TopK",
+    settings={"k": 2, "weighting": "model"},
+    model_entry={"dtype": "float32"},
+    dataset_entry={"max_length": 16, "samples": 2},
+    run=Run(batch_tokens=64, threads=1, keep_logits=True, spelled_out_samples=None),
+)
+BH = replace(
+    TOPK,
+    config="4experts_bh_a050",
+    rule="bh",
+    home="switchyard.routing.bh:BenjaminiHochberg",
+    settings={
+        "max_k": 4,
+        "min_k": 1,
+        "alpha": 0.5,
+        "null_distribution": "pooled",
+        "weighting": "model",
+    },
+)
 HELLASWAG = {"activity_label": "Sport", "ctx_a": "A man runs.", "ctx_b": "he", "endings": ["falls.", "wins."]}
 
 
@@ -69,9 +79,13 @@ class Named(list):
     def __init__(self, *items: Any, **named: Any) -> None:
         super().__init__([*items, *named.values()])
         self.__dict__.update(named)
+        self.named = named
 
     def get(self, name: str, default: Any = None) -> Any:
         return getattr(self, name, default)
+
+    def items(self) -> Any:
+        return self.named.items()
 
 
 class Ending(NamedTuple):
@@ -152,27 +166,19 @@ class Bench:
 
     def evaluate(
         self,
-        setting: dict[str, Any],
+        experiment: Experiment,
         broken: Callable[[Path], object] = lambda _: None,
-        *,
-        max_length: int = 16,
+        **settings: Any,
     ) -> Ending:
-        """Rule evaluate_experiment."""
+        """Rule evaluate_experiment; `settings` of the rule instead of those of the experiment."""
         inputs = self._prepared(broken)
-        names = [
-            f"evaluate/{n}" for n in ("traces/e", "scores/e", "traces/e_repeat", "scores/e_repeat", "logs/e")
-        ]
-        run = {"batch_tokens": 64, "threads": 1, "keep_logits": True, "spelled_out_samples": None}
-        common = {
-            "study": "broken",
-            "model": "own",
-            "dtype": "float32",
-            "samples": 2,
-            "max_length": max_length,
-        }
-        reads = {"nulls": self.folder / "nulls.parquet"}
+        parts = {"trace": "traces/e", "scores": "scores/e", "log": "logs/e"}
+        parts |= {"trace_repeat": "traces/e_repeat", "scores_repeat": "scores/e_repeat"}
+        outputs = Named(**{name: self._result(f"evaluate/own/{part}") for name, part in parts.items()})
+        reads = {"nulls": self.folder / "nulls.parquet"} if experiment.rule == "bh" else {}
+        experiment = replace(experiment, settings={**experiment.settings, **settings})
         return self._script(
-            "evaluate_experiment", inputs, names, setting=setting, reads=reads, run=run, **common
+            "evaluate_experiment", inputs, outputs, experiment=experiment.as_json(), reads=reads
         )
 
     def collect(self, tokens: int) -> Ending:
@@ -379,7 +385,7 @@ KINDS = [
         ["learning_rate", "'3e-4'", "write 0.0003"],
     ),
     Kind(
-        "no rules",
+        "no sets of configurations",
         lambda b: b.study({"routing": dict.fromkeys(config.read(ROOT / "config.yaml")["routing"])}),
         ["routing", "non-empty"],
     ),
@@ -388,7 +394,7 @@ KINDS = [
         lambda b: b.study(
             {"routing": {name: {"enabled": False} for name in config.read(ROOT / "config.yaml")["routing"]}}
         ),
-        ["routing", "no set is enabled"],
+        ["routing", "no enabled set runs on pocket-olmoe", "enable one"],
     ),
     Kind(
         "matched with a set that is none",
@@ -402,7 +408,9 @@ KINDS = [
     ),
     Kind(
         "two sets of one name",
-        lambda b: b.study({"routing": {"more": {"rule": "bh", "max_k": 8, "alpha": 0.3}}}),
+        lambda b: b.study(
+            {"routing": {"more": {"rule": "bh", "max_k": 8, "alpha": 0.3, "models": ["pocket-olmoe"]}}}
+        ),
         ["routing", "'8experts_bh_a030'", "own values"],
     ),
     Kind(
@@ -412,8 +420,23 @@ KINDS = [
     ),
     Kind(
         "model that is none of the study's",
-        lambda b: b.study({"evaluation": {"model": "olmo"}}),
-        ["evaluation.model", "'olmo'", "pocket-olmoe"],
+        lambda b: b.study({"evaluation": {"models": ["olmo"]}}),
+        ["evaluation.models", "'olmo'", "pocket-olmoe"],
+    ),
+    Kind(
+        "set for a model that is not evaluated",
+        lambda b: b.study({"routing": {"bh": {"models": ["olmo"]}}}),
+        ["routing.bh.models", "'olmo'", "pocket-olmoe"],
+    ),
+    Kind(
+        "the key of the sets in earlier versions, through snakemake",
+        lambda b: b.snakemake({"rules": {"bh": {"alpha": 0.3}}}),
+        ["rules", "now called routing", "rename it"],
+    ),
+    Kind(
+        "the key of the model in earlier versions",
+        lambda b: b.study({"evaluation": {"model": "pocket-olmoe"}}),
+        ["evaluation.model", "now called evaluation.models", "rename it"],
     ),
     Kind(
         "data file that is not there",
@@ -495,12 +518,12 @@ KINDS = [
     # experiments; the folders without weights show that no model is loaded first
     Kind(
         "more experts than there are",
-        lambda b: b.evaluate({**TOPK, "k": 9}, remove("*.safetensors")),
+        lambda b: b.evaluate(TOPK, remove("*.safetensors"), k=9),
         ["9 experts", "own has 8", "lower"],
     ),
     Kind(
         "a null that was left out",
-        lambda b: b.evaluate({**BH, "null_distribution": "trimmed_8"}, remove("*.safetensors")),
+        lambda b: b.evaluate(BH, remove("*.safetensors"), null_distribution="trimmed_8"),
         ["'trimmed_8'", "use one of pooled"],
     ),
     Kind("not-a-number weights, top-k", lambda b: b.evaluate(TOPK, poison), ["layer 1", "NaN", "weights"]),
@@ -557,11 +580,11 @@ def test_a_line_names_a_remedy() -> None:
     assert all(len(kind.words) >= 2 or re.search("can be read", kind.words[0]) for kind in KINDS)
 
 
-@pytest.mark.parametrize("setting", [TOPK, BH], ids=["topk", "bh"])
-def test_the_same_steps_succeed_on_good_input(setting: dict[str, Any], bench: Bench) -> None:
+@pytest.mark.parametrize("experiment", [TOPK, BH], ids=["topk", "bh"])
+def test_the_same_steps_succeed_on_good_input(experiment: Experiment, bench: Bench) -> None:
     """What the table breaks is whole before: the steps fail for the reason that they name."""
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
-        bench.evaluate(setting)
+        bench.evaluate(experiment)
     assert len([path for path in bench.folder.glob("results/**/*") if path.is_file()]) == 5
 
 
