@@ -263,6 +263,7 @@ def test_on_paper_the_first_middle_and_last_layer_and_on_the_page_any():
         assert svg.count("token types are eligible") == 1 and f"layer {layer}: ρ" in svg
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", DRAWS)
 def test_a_layer_without_usable_rows(draw):
     stats = made_up(size=12)
