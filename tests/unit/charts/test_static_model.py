@@ -14,7 +14,7 @@ from switchyard.charts.whole import WHOLE
 from switchyard.warehouse.study_tables import FILES, Tables
 
 FIGURES = {**WHOLE, **PANELS}
-ADAPTIVE = {"heatmap", "floor_ceiling"}
+ADAPTIVE = ("heatmap", "floor_ceiling")
 """Panels of adaptive rules alone."""
 
 
