@@ -14,6 +14,8 @@ import yte
 
 from workflow.checkout import GPU_RULES, ROOT, STUDY, copy_checkout
 
+pytestmark = pytest.mark.slow
+
 PROFILES = ROOT / "profiles"
 GROUP = "Group job evaluations"
 

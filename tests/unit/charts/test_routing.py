@@ -129,6 +129,7 @@ def test_every_figure_renders_and_says_how_many_are_eligible(types, figure_of, d
             assert f"{one['eligible_tokens']:,} of {one['token_types']:,} token types are eligible" in svg
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", DRAWS)
 def test_nothing_eligible_in_a_table_without_layers(draw):
     stats = made_up(layers=(3,), certain=False).drop(columns=["layer", "token_str"])
