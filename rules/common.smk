@@ -1,7 +1,6 @@
 """What every stage shares: the checked study, names of files, resources, and the entries of the HTML report."""
 
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from switchyard.errors import ERROR_LINE, InputError
 from switchyard.launcher import interpreter
 from switchyard.planning.resources import JobResources, minutes
 from switchyard.runtime import workers
-from switchyard.study.config import RESERVED_DATASETS, complete
+from switchyard.study.config import complete
 from switchyard.study.study import Study
 from switchyard.text.corpus import versions
 
@@ -40,19 +39,14 @@ if workflow.remote_exec and "SWITCHYARD_REMOTE" not in os.environ:
 
 
 wildcard_constraints:
-    model="|".join(map(re.escape, config["models"])),
-    config="|".join(sorted({re.escape(name) for _, name in STUDY.configurations})),
-    dataset="|".join(STUDY.texts),
-    corpus="|".join(config["corpora"]),
-    text="|".join(RESERVED_DATASETS),
+    **STUDY.wildcards(),
 
 
 def figure(name, folder="figures", category="Figures"):
     """The files of a figure of one model; the interactive page and the drawing are in the HTML report."""
-    caption = f"../reports/captions/{name}.rst"
     stem = f"{OUT}/publish/{folder}/{{model}}/{name}"
     labels = {"model": "{model}", "figure": name}
-    shown = {"caption": caption, "category": category}
+    shown = {"caption": f"../reports/captions/{name}.rst", "category": category}
     drawing = report(f"{stem}.svg", **shown, labels={**labels, "format": "SVG"})
     interactive = report(f"{stem}.html", **shown, labels={**labels, "format": "interactive"})
     return [drawing, interactive, f"{stem}.png"]

@@ -25,7 +25,7 @@ rule prepare_all:
 rule harvest_corpus:
     """Collect the documentation strings of the installed packages and split them by document hash."""
     input:
-        manifest=os.path.relpath(ROOT / "resources" / "pocket-corpus.tsv"),  # a moved checkout stays finished
+        manifest=STUDY.shipped("resources/pocket-corpus.tsv")[0],
     output:
         corpus=f"{OUT}/prepare/corpus.parquet",
         card=f"{OUT}/prepare/corpus.json",

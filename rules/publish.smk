@@ -196,10 +196,7 @@ rule write_report:
         AGGREGATES,
         summaries=SUMMARIES,
         speed=expand(f"{EVALUATE}/speed.json", model=STUDY.models),
-        templates=[
-            f"{ROOT}/reports/report.md.j2",
-            *sorted(map(str, (ROOT / "reports" / "report").glob("*.j2"))),
-        ],
+        templates=STUDY.shipped("reports/report.md.j2", "reports/report/*.j2"),
     output:
         markdown=f"{OUT}/publish/report.md",
         findings=f"{OUT}/publish/tables/findings.csv",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -69,6 +71,22 @@ class Study:
         offline = {} if self.uses_hub else {"HF_HUB_OFFLINE": "1"}
         library = str(self.checkout / "lib")
         return {"PYTHONPATH": library, "SWITCHYARD_CHECKOUT": str(Path.cwd()), **offline}
+
+    def wildcards(self) -> dict[str, str]:
+        """What each wildcard of the rules may be, as regular expressions."""
+        names = {
+            "model": self.config["models"],
+            "config": {name for _, name in self.configurations},
+            "dataset": self.texts,
+            "corpus": self.config["corpora"],
+            "text": RESERVED_DATASETS,
+        }
+        return {wildcard: "|".join(map(re.escape, sorted(found))) for wildcard, found in names.items()}
+
+    def shipped(self, *patterns: str) -> list[str]:
+        """Files of the checkout as paths from the working directory, so that a moved checkout stays finished."""
+        found = [path for pattern in patterns for path in sorted(self.checkout.glob(pattern))]
+        return [os.path.relpath(path) for path in found]
 
     def of(self, model: str) -> dict[str, Configuration]:
         """The configurations of one model, by name."""
