@@ -59,7 +59,7 @@ rule build_warehouse:
     params:
         configurations=[one.described for one in STUDY.configurations.values()],
         kinds={name: STUDY.texts[name]["kind"] for name in STUDY.datasets},
-        code=STUDY.code("build_warehouse"),
+        code=lambda _: STUDY.code("build_warehouse"),
     script:
         "../workflow_scripts/build_warehouse.py"
 
@@ -77,7 +77,7 @@ rule write_summaries:
     conda:
         "../envs/tables.yaml"
     params:
-        code=STUDY.code("write_summaries"),
+        code=lambda _: STUDY.code("write_summaries"),
     script:
         "../workflow_scripts/write_summaries.py"
 
@@ -96,7 +96,7 @@ rule write_tables:
     conda:
         "../envs/tables.yaml"
     params:
-        code=STUDY.code("write_tables"),
+        code=lambda _: STUDY.code("write_tables"),
     script:
         "../workflow_scripts/write_tables.py"
 
@@ -114,6 +114,6 @@ rule compare_at_equal_compute:
     conda:
         "../envs/tables.yaml"
     params:
-        code=STUDY.code("compare_at_equal_compute"),
+        code=lambda _: STUDY.code("compare_at_equal_compute"),
     script:
         "../workflow_scripts/compare_at_equal_compute.py"

@@ -41,7 +41,7 @@ rule collect_router_logits:
         max_length=config["calibration"]["max_length"],
         batch_tokens=config["evaluation"]["batch_tokens"],
         threads=config["evaluation"]["threads"],
-        code=STUDY.code("collect_router_logits"),
+        code=lambda _: STUDY.code("collect_router_logits"),
     script:
         "../workflow_scripts/collect_router_logits.py"
 
@@ -60,7 +60,7 @@ rule fit_nulls:
     conda:
         "../envs/tables.yaml"
     params:
-        code=STUDY.code("fit_nulls"),
+        code=lambda _: STUDY.code("fit_nulls"),
     script:
         "../workflow_scripts/fit_nulls.py"
 
@@ -81,7 +81,7 @@ rule check_nulls:
     conda:
         "../envs/model.yaml"
     params:
-        code=STUDY.code("check_nulls"),
+        code=lambda _: STUDY.code("check_nulls"),
     script:
         "../workflow_scripts/check_nulls.py"
 
@@ -101,6 +101,6 @@ rule solve_budget:
         "../envs/tables.yaml"
     params:
         settings=lambda w: STUDY.configurations[w.model, w.config].settings,
-        code=STUDY.code("solve_budget"),
+        code=lambda _: STUDY.code("solve_budget"),
     script:
         "../workflow_scripts/solve_budget.py"

@@ -102,6 +102,6 @@ rule assess_model:
         samples=config["evaluation"]["assessment_samples"],
         batch_tokens=config["evaluation"]["batch_tokens"],
         threads=config["evaluation"]["threads"],
-        code=STUDY.code("assess_model"),
+        code=lambda _: STUDY.code("assess_model"),
     script:
         "../workflow_scripts/assess_model.py"

@@ -50,7 +50,7 @@ rule cut_windows:
         "../envs/text.yaml"
     params:
         **{key: OBSERVATION[key] for key in ("tokens", "max_length", "batch_tokens")},
-        code=STUDY.code("cut_windows"),
+        code=lambda _: STUDY.code("cut_windows"),
     script:
         "../workflow_scripts/cut_windows.py"
 
@@ -75,7 +75,7 @@ rule observe_shard:
         **{key: OBSERVATION[key] for key in ("shards", "layers", "threads", "segments")},
         **{key: OBSERVATION[key] for key in ("context_window", "buckets", "checkpoint_tokens")},
         dtype=lambda w: config["models"][w.model]["dtype"],
-        code=STUDY.code("observe_shard"),
+        code=lambda _: STUDY.code("observe_shard"),
     script:
         "../workflow_scripts/observe_shard.py"
 
@@ -108,7 +108,7 @@ rule merge_shards:
     params:
         segments=OBSERVATION["segments"],
         corpus=OBSERVATION["corpus"],
-        code=STUDY.code("merge_shards"),
+        code=lambda _: STUDY.code("merge_shards"),
     script:
         "../workflow_scripts/merge_shards.py"
 
@@ -136,7 +136,7 @@ rule validate_hypothesis:
     params:
         frequency_threshold=OBSERVATION["frequency_threshold"],
         entropy_threshold=OBSERVATION["entropy_threshold"],
-        code=STUDY.code("validate_hypothesis"),
+        code=lambda _: STUDY.code("validate_hypothesis"),
     script:
         "../workflow_scripts/validate_hypothesis.py"
 
@@ -160,7 +160,7 @@ rule measure_ceilings:
     resources:
         mem_mb=RESOURCES.counts(4),
     params:
-        code=STUDY.code("measure_ceilings"),
+        code=lambda _: STUDY.code("measure_ceilings"),
     script:
         "../workflow_scripts/measure_ceilings.py"
 
@@ -187,6 +187,6 @@ rule measure_saturation:
     params:
         dtype=lambda w: config["models"][w.model]["dtype"],
         threads=OBSERVATION["threads"],
-        code=STUDY.code("measure_saturation"),
+        code=lambda _: STUDY.code("measure_saturation"),
     script:
         "../workflow_scripts/measure_saturation.py"

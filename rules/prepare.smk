@@ -38,7 +38,7 @@ rule harvest_corpus:
     params:
         packages=config["corpus"]["packages"],
         versions=lambda _: versions(config["corpus"]["packages"]),
-        code=STUDY.code("harvest_corpus"),
+        code=lambda _: STUDY.code("harvest_corpus"),
     script:
         "../workflow_scripts/harvest_corpus.py"
 
@@ -57,7 +57,7 @@ rule prepare_dataset:
         "../envs/text.yaml"
     params:
         entry=lambda w: STUDY.texts[w.dataset],
-        code=STUDY.code("prepare_dataset"),
+        code=lambda _: STUDY.code("prepare_dataset"),
     script:
         "../workflow_scripts/prepare_dataset.py"
 
@@ -76,7 +76,7 @@ rule prepare_corpus:
         "../envs/text.yaml"
     params:
         entry=lambda w: {key: value for key, value in config["corpora"][w.corpus].items() if key != "paths"},
-        code=STUDY.code("prepare_corpus"),
+        code=lambda _: STUDY.code("prepare_corpus"),
     script:
         "../workflow_scripts/prepare_corpus.py"
 
@@ -104,7 +104,7 @@ rule train_pocket_model:
         recipe=lambda w: config["models"][w.model]["training"],
         vocabulary_size=config["corpus"]["vocabulary_size"],
         checkpoints=f"{OUT}/prepare/training/{{model}}",
-        code=STUDY.code("train_pocket_model"),
+        code=lambda _: STUDY.code("train_pocket_model"),
     script:
         "../workflow_scripts/train_pocket_model.py"
 
@@ -128,6 +128,6 @@ rule fetch_model:
             key: config["models"][w.model].get(key)
             for key in ("source", "path", "repository", "revision", "structure")
         },
-        code=STUDY.code("fetch_model"),
+        code=lambda _: STUDY.code("fetch_model"),
     script:
         "../workflow_scripts/fetch_model.py"

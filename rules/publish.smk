@@ -11,16 +11,6 @@ Writes  publish/figures/{model}/{figure}.{svg,png,html}   the nine-panel figure,
 
 from switchyard.charts.names import FIGURES, ROUTING, STANDALONE
 
-
-def inspected(wildcards):
-    """The experiments of a model that its inspector shows."""
-    return [
-        key
-        for key in STUDY.experiments
-        if key.model == wildcards.model and key.config in STUDY.inspected(key.model)
-    ]
-
-
 AGGREGATES = [*rules.write_tables.output, *rules.compare_at_equal_compute.output]
 
 
@@ -46,7 +36,7 @@ rule draw_figures:
     conda:
         "../envs/report.yaml"
     params:
-        code=STUDY.code("draw_figures"),
+        code=lambda _: STUDY.code("draw_figures"),
     script:
         "../workflow_scripts/draw_figures.py"
 
@@ -66,7 +56,7 @@ rule draw_nulls:
     conda:
         "../envs/report.yaml"
     params:
-        code=STUDY.code("draw_nulls"),
+        code=lambda _: STUDY.code("draw_nulls"),
     script:
         "../workflow_scripts/draw_nulls.py"
 
@@ -99,7 +89,7 @@ rule write_pages:
     conda:
         "../envs/report.yaml"
     params:
-        code=STUDY.code("write_pages"),
+        code=lambda _: STUDY.code("write_pages"),
     script:
         "../workflow_scripts/write_pages.py"
 
@@ -127,7 +117,7 @@ rule write_routing_pages:
     conda:
         "../envs/report.yaml"
     params:
-        code=STUDY.code("write_routing_pages"),
+        code=lambda _: STUDY.code("write_routing_pages"),
     script:
         "../workflow_scripts/write_routing_pages.py"
 
@@ -149,7 +139,7 @@ rule draw_routing:
     conda:
         "../envs/report.yaml"
     params:
-        code=STUDY.code("draw_routing"),
+        code=lambda _: STUDY.code("draw_routing"),
     script:
         "../workflow_scripts/draw_routing.py"
 
@@ -157,8 +147,12 @@ rule draw_routing:
 rule write_inspector:
     """Write the page that shows texts token by token, with the experts that each token got."""
     input:
-        traces=lambda w: STUDY.files("evaluate/{model}/traces/{config}_{dataset}.parquet", inspected(w)),
-        scores=lambda w: STUDY.files("evaluate/{model}/scores/{config}_{dataset}.parquet", inspected(w)),
+        traces=lambda w: STUDY.files(
+            "evaluate/{model}/traces/{config}_{dataset}.parquet", STUDY.inspected_experiments(w.model)
+        ),
+        scores=lambda w: STUDY.files(
+            "evaluate/{model}/scores/{config}_{dataset}.parquet", STUDY.inspected_experiments(w.model)
+        ),
         model=f"{OUT}/prepare/models/{{model}}",
         rules=lambda w: STUDY.files_of_rules(w.model, STUDY.inspected(w.model)),
     output:
@@ -215,7 +209,7 @@ rule write_report:
         "../envs/report.yaml"
     params:
         study=config["study"],
-        code=STUDY.code("write_report"),
+        code=lambda _: STUDY.code("write_report"),
     script:
         "../workflow_scripts/write_report.py"
 

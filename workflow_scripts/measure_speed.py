@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from switchyard.artifacts.digests import digests
 from switchyard.artifacts.files import read_table, write_json
 from switchyard.artifacts.stamps import sha256_json, stamp
 from switchyard.evaluation.speed import measure
@@ -12,7 +13,7 @@ from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.runtime.log import logged
 from switchyard.runtime.placement import device
 from switchyard.runtime.progress import bar
-from switchyard.study.experiment import build_rule, digests
+from switchyard.study.experiment import build_rule
 
 WARMUP_ROUNDS = 1
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from workflow import recorder
 from workflow.checkout import copy_checkout, copy_study, run_study
 
 
@@ -22,7 +23,8 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkout, made = folder / "smoke", folder / "smoke.made"
     with FileLock(folder / "smoke.lock"):
         if not checkout.exists():
-            ran = run_study(copy_checkout(checkout))
+            recorder.install(copy_checkout(checkout))
+            ran = run_study(checkout)
             assert ran.returncode == 0, ran.stderr[-4000:] + ran.stdout[-2000:]
             made.touch()
     assert made.exists(), "the smoke study failed, in the first test that asked for it"

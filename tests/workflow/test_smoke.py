@@ -30,6 +30,8 @@ CONFIGS = (
     *(f"mixed_topk_as_{name}" for name in TESTED),
     f"random_count_as_{TESTED[2]}",
 )
+SECOND = ("2experts_topk_baseline", "mixed_topk_k1.5")
+"""Configurations of the second model."""
 METRICS = [
     "perplexity",
     "avg_task_accuracy",
@@ -70,7 +72,7 @@ def edited(path: Path, old: str, new: str):
 
 
 def test_every_experiment_has_its_five_files_and_two_logs(smoke):
-    evaluate = smoke / RESULTS / "evaluate"
+    evaluate = smoke / RESULTS / "evaluate" / "pocket-olmoe"
     for name in CONFIGS:
         for file in (f"{name}_heldout", f"{name}_heldout_repeat"):
             assert (evaluate / "traces" / f"{file}.parquet").is_file()
@@ -81,7 +83,7 @@ def test_every_experiment_has_its_five_files_and_two_logs(smoke):
 
 
 def test_logs_traces_and_scores_tell_the_same(smoke):
-    evaluate = smoke / RESULTS / "evaluate"
+    evaluate = smoke / RESULTS / "evaluate" / "pocket-olmoe"
     for name in CONFIGS:
         summary = json.loads((evaluate / "logs" / f"{name}_heldout.json").read_text())
         log = json.loads((evaluate / "logs" / f"{name}_heldout_internal_routing.json").read_text())
@@ -250,18 +252,18 @@ def test_a_changed_line_of_the_bh_rule_leaves_top_k_alone(smoke):
 
 def test_a_changed_line_of_the_evaluation_reaches_all_experiments(smoke):
     with edited(smoke / "lib/switchyard/evaluation/scores.py", "\ndef ", "\nREMARK = 1\n\n\ndef "):
-        assert jobs(smoke)["evaluate_experiment"] == len(CONFIGS)
+        assert jobs(smoke)["evaluate_experiment"] == len(CONFIGS) + len(SECOND)
 
 
 def test_one_more_alpha_runs_its_experiments_and_what_aggregates(smoke, tmp_path):
     more = tmp_path / "more.yaml"
-    more.write_text("rules: {bh: {alpha: [0.30, 0.50, 0.70]}}\n")
+    more.write_text("routing: {bh: {alpha: [0.30, 0.50, 0.70]}}\n")
     due = jobs(smoke, str(more))
     aggregating = (
         "measure_speed build_warehouse write_summaries write_tables compare_at_equal_compute draw_figures "
         "write_pages write_report"
     )
-    assert due == {"evaluate_experiment": 2} | dict.fromkeys(aggregating.split(), 1)
+    assert due == dict.fromkeys(aggregating.split(), 1) | {"evaluate_experiment": 2, "draw_figures": 2}
 
 
 def test_a_new_rule_is_a_module_a_line_and_an_entry_and_moves_no_other(smoke, tmp_path):
@@ -281,7 +283,7 @@ def test_a_new_rule_is_a_module_a_line_and_an_entry_and_moves_no_other(smoke, tm
           threshold: { type: number, description: "of the logit" }
 """
     study = tmp_path / "loud.yaml"
-    study.write_text("rules: {loud: {rule: loud, max_k: 8, threshold: 0.5}}\n")
+    study.write_text("routing: {loud: {rule: loud, max_k: 8, threshold: 0.5, models: [pocket-olmoe]}}\n")
     module = smoke / "lib/switchyard/routing/loud.py"
     module.write_text(imports + shown)
     head = "    oneOf:\n      - required: [k]"
@@ -293,8 +295,8 @@ def test_a_new_rule_is_a_module_a_line_and_an_entry_and_moves_no_other(smoke, tm
             due = jobs(smoke, str(study))
             code = (
                 "from switchyard.study.experiment import build_rule; "
-                "rule = build_rule({'config': 'c', 'home': 'switchyard.routing.loud:Loud', 'max_k': 8, 'min_k': 1, "
-                "'threshold': 0.5, 'weighting': 'model'}, {}); print(rule.limits)"
+                "settings = {'max_k': 8, 'min_k': 1, 'threshold': 0.5, 'weighting': 'model'}; "
+                "print(build_rule('c', 'switchyard.routing.loud:Loud', settings, {}).limits)"
             )
             made = subprocess.run(
                 [sys.executable, "-c", code], cwd=smoke / "lib", capture_output=True, text=True
@@ -309,7 +311,7 @@ def test_a_changed_dataset_leaves_models_and_nulls_alone(smoke, tmp_path):
     other = tmp_path / "other.yaml"
     other.write_text("datasets: {heldout: {samples: 20}}\n")
     due = jobs(smoke, str(other))
-    assert due["evaluate_experiment"] == len(CONFIGS)
+    assert due["evaluate_experiment"] == len(CONFIGS) + len(SECOND)
     assert not {"harvest_corpus", "train_pocket_model", "fit_nulls"} & due.keys()
 
 
@@ -334,6 +336,6 @@ def test_the_same_study_from_scratch_is_the_same(smoke, tmp_path):
         if path.is_file()
     ]
     compared = [name for name in files if name.suffix == ".parquet" or name.stem.endswith("internal_routing")]
-    assert len(compared) == len(CONFIGS) * 5
+    assert len(compared) == (len(CONFIGS) + len(SECOND)) * 5
     for name in compared:
         assert (smoke / name).read_bytes() == (again / name).read_bytes(), name

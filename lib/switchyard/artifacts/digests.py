@@ -1,4 +1,4 @@
-"""Digests of weights: taken when a model folder is made, compared when its weights are loaded.
+"""Digests: of weights, taken when a model folder is made and compared at load, and of the files that rules read.
 
 `digests.json` in the folder holds size and SHA-256 of every weight file. Files of 1 GB and more are read again only if
 they are newer than it.
@@ -7,11 +7,12 @@ they are newer than it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from switchyard.artifacts.files import damaged, read_json, write_json
-from switchyard.artifacts.stamps import hash_file
+from switchyard.artifacts.files import damaged, read_json, read_stamp, write_json
+from switchyard.artifacts.stamps import hash_file, sha256_file, sha256_json
 
 DIGESTS = "digests.json"
 WEIGHTS = "*.safetensors"
@@ -64,3 +65,13 @@ def check_weight_file(path: Path) -> None:
     known = known_digests(path.parent).get(path.name)
     if known and hash_file(path) != known["sha256"]:
         raise damaged(path, "its SHA-256 is not the recorded one")
+
+
+def digests(files: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of every file that a routing rule reads; of traces (a list), that of their own stamps."""
+    return {
+        name: sha256_json([read_stamp(path) for path in found])
+        if isinstance(found, list)
+        else sha256_file(found)
+        for name, found in files.items()
+    }

@@ -10,13 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from switchyard.artifacts.digests import digests
 from switchyard.artifacts.files import read_json, read_table
 from switchyard.artifacts.stamps import stamp
 from switchyard.evaluation.experiment import REPEAT_SAMPLES
 from switchyard.evaluation.run import Files, write_experiment
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.runtime.progress import bar
-from switchyard.study.experiment import Experiment, digests
+from switchyard.study.experiment import Experiment
 
 log = logging.getLogger(__name__)
 

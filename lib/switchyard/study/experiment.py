@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from switchyard.artifacts.files import read_stamp
-from switchyard.artifacts.stamps import sha256_file, sha256_json
 from switchyard.errors import InputError
 
 SCHEMA_VERSION = 1
@@ -137,13 +135,3 @@ def build_rule(config: str, home: str, settings: Mapping[str, Any], files: Mappi
         return rule_class(**settings)
     except TypeError as error:
         raise InputError(f"{config}: settings {', '.join(settings)}: {error}") from error
-
-
-def digests(files: Mapping[str, Any]) -> dict[str, str]:
-    """SHA-256 of every file that a rule reads, for a run stamp; of traces (a list), that of their own stamps."""
-    return {
-        name: sha256_json([read_stamp(path) for path in found])
-        if isinstance(found, list)
-        else sha256_file(found)
-        for name, found in files.items()
-    }

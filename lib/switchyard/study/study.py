@@ -96,6 +96,11 @@ class Study:
         """Configurations of a model that the inspector shows."""
         return inspected(dict(self.config), model)
 
+    def inspected_experiments(self, model: str) -> list[Key]:
+        """The experiments of a model that the inspector shows."""
+        shown = self.inspected(model)
+        return [key for key in self.experiments if key.model == model and key.config in shown]
+
     def budgets(self) -> list[tuple[str, str]]:
         """(model, configuration) of those whose alpha is solved for a budget."""
         return [pair for pair, one in self.configurations.items() if "budgets" in entry(one.rule).reads]

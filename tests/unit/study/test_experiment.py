@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from switchyard.artifacts.digests import digests
 from switchyard.artifacts.files import write_table
 from switchyard.artifacts.stamps import sha256_file, sha256_json
 from switchyard.errors import InputError
 from switchyard.routing.nulls import NullDistribution, nulls_table
-from switchyard.study.experiment import SCHEMA_VERSION, Experiment, Run, digests
+from switchyard.study.experiment import SCHEMA_VERSION, Experiment, Run
 
 STRUCTURE = {"num_experts": 64, "num_layers": 2, "top_k": 8}
 TOPK = Experiment(
