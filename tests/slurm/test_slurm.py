@@ -169,24 +169,27 @@ def test_light_rules_are_not_submitted(run: Run) -> None:
 
 
 def test_evaluations_share_a_job_and_a_model_in_memory(run: Run) -> None:
-    assert states(run.of("evaluate_experiment")) == ["COMPLETED"]
+    """Eleven evaluations, two of them of the second model, whose turn comes at any time."""
+    assert set(states(run.of("evaluate_experiment"))) == {"COMPLETED"}
     logs = list((run.checkout / RESULTS / "job-logs" / "evaluate_experiment").glob("*.log"))
-    assert len(logs) == 9
-    assert len([log for log in logs if "loading " in log.read_text()]) == 1
+    assert len(logs) == 11
+    assert len([log for log in logs if "loading " in log.read_text()]) <= 5
 
 
 def test_a_cancelled_job_is_submitted_again(run: Run) -> None:
     jobs = run.of("assess_model")
     assert [job["JobId"] for job in jobs][0] == run.faults["cancelled"].job
-    assert states(jobs) == ["CANCELLED", "COMPLETED"]
+    assert sorted(states(jobs)) == ["CANCELLED", "COMPLETED", "COMPLETED"]  # two models
 
 
 def test_a_job_out_of_memory_is_submitted_again_with_more(run: Run) -> None:
-    first, *others = run.of("fit_nulls")
-    assert first["JobState"] == "FAILED" and "mem=100M" in first["TRES"], first
-    (log,) = run.checkout.glob(f".snakemake/slurm_logs/*fit_nulls*/**/{first['JobId']}.log")
-    assert "exceeded memory limit" in log.read_text()
-    assert states(others) == ["COMPLETED"] and "mem=3000M" in others[0]["TRES"]
+    jobs = run.of("fit_nulls")
+    first = [job for job in jobs if "mem=100M" in job["TRES"]]
+    again = [job for job in jobs if "mem=3000M" in job["TRES"]]
+    assert states(first) == ["FAILED"] * 2 and states(again) == ["COMPLETED"] * 2, jobs
+    for job in first:
+        (log,) = run.checkout.glob(f".snakemake/slurm_logs/*fit_nulls*/**/{job['JobId']}.log")
+        assert "exceeded memory limit" in log.read_text()
 
 
 def test_a_drained_node_finishes_its_job(run: Run) -> None:
