@@ -27,7 +27,7 @@ STUDY_PAIRS = {"cloze": "8experts_bh_a060", "choice": "8experts_bh_a030", "heldo
 AGAINST = "8experts_topk_baseline"
 DIFFERENCES = """
 SELECT this.loss - other.loss AS d, this.loss_tokens AS w
-FROM samples AS this JOIN samples AS other USING (dataset, sample_id)
+FROM samples AS this JOIN samples AS other USING (model, dataset, sample_id)
 WHERE this.config = ? AND other.config = ? AND dataset = ?
 """
 
