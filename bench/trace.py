@@ -3,7 +3,7 @@
 The shipped OLMoE on windows of documentation, under its trained top-8 and under BH of at most 8 experts: an
 evaluation that writes a trace against the same evaluation that writes none. Sizes are of whole files, metadata
 included, against the router logits alone in the model's precision. Before anything is timed, every trace is read
-back and held against what the writer was shown.
+back and compared with what the writer was shown.
 """
 
 from __future__ import annotations

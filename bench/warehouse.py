@@ -198,7 +198,7 @@ def synthesise(folder: Path) -> list[dict[str, Any]]:
 
 
 def head(folder: Path, number: int) -> dict[str, Any]:
-    """What the build is told of one experiment."""
+    """What the build needs to know of one experiment."""
     return {
         **{name: folder / f"{name}_{number}.parquet" for name in FILES},
         **{"schema_version": 1, "study": "bench", "model": "olmoe", "set_name": "bh", "label": "BH"},

@@ -6,7 +6,7 @@ Writes  evaluate/{model}/traces/{config}_{dataset}.parquet   routing of every to
         evaluate/{model}/scores/{config}_{dataset}.parquet   what each sample's metric is made of
         evaluate/{model}/{traces,scores}/..._repeat.parquet  the first samples again, alone and in reversed order
         evaluate/{model}/logs/{config}_{dataset}_internal_routing.json
-        evaluate/{model}/speed.json                          measured by one job, alone on the machine
+        evaluate/{model}/speed.json                          measured by one job for each model, alone on the machine
         evaluate/{model}/assessment.json                     how good the untouched model is
 """
 

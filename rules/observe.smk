@@ -8,7 +8,7 @@ Writes  observe/{model}/windows.parquet           the text as token ids, cut int
         observe/{model}/context_counts.parquet    the same after the same previous tokens (hashed n-grams)
         observe/{model}/analyses/                 co-activation, repetition, segments, caches, specialisation, saturation
         observe/{model}/verdict.json              VAR's hypothesis, layer by layer; validation_report.txt in words
-        observe/{model}/ceiling.json, context.parquet   what routing tables would hit, and what context tells
+        observe/{model}/ceiling.json, context.parquet   what routing tables would hit, and what context adds
         observe/{model}/analysis_summary.txt      what was read and counted
 """
 

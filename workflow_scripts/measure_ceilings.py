@@ -1,4 +1,4 @@
-"""Rule measure_ceilings: counts of uses -> what tables would hit, what context tells, who specialises."""
+"""Rule measure_ceilings: counts of uses -> what tables would hit, what context adds, who specialises."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 """Fingerprints of library code: what a job's result depends on beside its inputs and settings.
 
-Imports the standard library only: the Snakefile asks for a fingerprint per rule at every start.
+Imports the standard library only: snakemake asks for the fingerprint of every job that it plans.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from switchyard.warehouse.study_tables import Tables
 def paired_differences(tables: Tables) -> alt.TopLevelMixin:
     """Mean difference of loss per token with its 95 % interval, one row per configuration, one view per dataset.
 
-    Partners (mixed and random) are left out: the frontier is where they are compared.
+    Matched controls (mixed and random) are left out: the frontier is where they are compared.
     """
     looks = style.configurations(tables)
     drawn = looks.loc[~looks["control"] & (looks["config_name"] != tables.trained), "config_name"]

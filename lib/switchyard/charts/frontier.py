@@ -24,7 +24,7 @@ INTERVAL = ("loss_difference", "loss_difference_low", "loss_difference_high")
 
 
 def frontier(tables: Tables) -> alt.VConcatChart:
-    """One column per dataset; above, perplexity over mean experts; below, loss against the mixed static partner."""
+    """One column per dataset; above, perplexity over mean experts; below, loss against the compute-matched baseline."""
     experiments = style.styled(
         tables, tables.results, "dataset", "perplexity", "avg_experts", "static", "control"
     )

@@ -89,7 +89,7 @@ def _against(
 
 
 def _without_controls(tables: Tables) -> pd.DataFrame:
-    """The experiments but those of mixed and random partners, which the frontier figure shows."""
+    """The experiments but those of matched mixed top-k and random counts, which the frontier figure shows."""
     looks = style.configurations(tables)
     controls = looks.loc[looks["control"], "config_name"]
     return tables.results[~tables.results["config_name"].isin(controls)]

@@ -20,7 +20,7 @@ LOG_SOFTMAX_VALUES = 2**24
 
 
 class Labelled(Protocol):
-    """What `score` needs of an attachment: to be told whose rows come next."""
+    """What `score` needs of an attachment: a way to say whose rows come next."""
 
     def label(self, *, sample: list[int], sequence: list[int]) -> None: ...
 
@@ -72,7 +72,7 @@ def score(
         sequences: what to feed and what to score.
         batch_tokens: most tokens of a batch, padding included; None runs one sequence at a time, as given.
         pad_id: fills rows on the right, masked.
-        attachment: told the sample and sequence of every row before its forward.
+        attachment: is given the sample and sequence of every row before its forward.
         progress: called after each batch.
 
     Raises:

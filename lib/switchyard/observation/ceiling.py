@@ -127,7 +127,7 @@ def check_top_k(top_k: int, num_experts: int, place: str) -> None:
     if not 1 <= top_k <= num_experts:
         raise InputError(
             f"{place}: top_k is {top_k} and there are {num_experts} experts; choose 1 to {num_experts}, "
-            "or tell num_experts"
+            "or give num_experts"
         )
 
 

@@ -1,4 +1,4 @@
-"""What the previous tokens tell about the experts of a token, beyond its id.
+"""What the previous tokens say about the experts of a token, beyond its id.
 
 Everything here is about one use: an expert drawn evenly from those that an occurrence used, so that a distribution
 over experts is one of uses. Contexts are the n previous tokens, as the keys of `context_counts.parquet`. Of token ids,
@@ -52,7 +52,7 @@ def context_measures(
           back to token id and that to the global list; `chance` = top_k / num_experts
         - `unseen_share_{token, context}`: uses at keys that no other domain has
 
-        What needs another domain is null where there is one only, `kept_share` where it is not told.
+        What needs another domain is null where there is one only, `kept_share` where it is not given.
     """
     checked = CountTable.of(table, num_experts=num_experts, place=place, keys=("context", "key"))
     check_top_k(top_k, checked.num_experts, place)

@@ -76,7 +76,7 @@ def validate(
 
     Args:
         stats: columns `token_id, frequency, mean_entropy (nats), routing_consistency`, maybe `layer`, `token_str`.
-        special_ids: None: special tokens are told by their `token_str`.
+        special_ids: None: special tokens are recognised by their `token_str`.
         num_experts: to refuse entropies above its logarithm; None: not checked.
         place: what messages call the table.
 

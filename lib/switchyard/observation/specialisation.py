@@ -64,7 +64,7 @@ def token_expert_shares(
 
     Args:
         counts, top_k, num_experts: as for `domain_specialisation`.
-        minimum_frequency: occurrences that a token id needs to be told.
+        minimum_frequency: occurrences that a token id needs to be listed.
 
     Returns:
         choices, layer, token_id, expert, `uses`, `frequency` (occurrences of the token id), `share` = uses / frequency,

@@ -1,4 +1,4 @@
-"""Which rows of routing statistics can be counted with: told apart, never dropped in silence."""
+"""Which rows of routing statistics can be counted with; the others are reported, never dropped in silence."""
 
 from __future__ import annotations
 

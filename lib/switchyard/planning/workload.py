@@ -1,7 +1,7 @@
 """What a study asks of its jobs: tokens, experts of a token, and bytes of what they write.
 
 All follow from the configuration, from a job's wildcards and from the texts that it reads, so that a new rule needs no
-line here. What they do not tell is unknown (None).
+line here. What they do not say is unknown (None).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Conformal(LevelRule):
-    """As many experts as a step-up at `alpha` rejects, each expert held against its own calibration logits.
+    """As many experts as a step-up at `alpha` rejects, each expert compared with its own calibration logits.
 
     An expert's p-value is (1 + #{its calibration logits of the layer >= its logit}) / (n + 1), n being the number of
     calibration tokens. max{k : p_(k) <= alpha k / E} of the E p-values is the number of experts. Which ones is not

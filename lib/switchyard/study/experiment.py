@@ -86,7 +86,7 @@ class Experiment:
         return {**self.settings, **numbers}
 
     def head(self, rule: Any, structure: Mapping[str, Any]) -> dict[str, Any]:
-        """What every file of the experiment says about itself (DESIGN: `logs/{config}_{dataset}.json`).
+        """What every file of the experiment says about itself, such as `logs/{config}_{dataset}.json`.
 
         Raises:
             InputError: the rule asks for more experts than the model has.

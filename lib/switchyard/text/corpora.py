@@ -206,7 +206,7 @@ def documents_of(path: str | Path, side: str) -> Iterator[tuple[str, str]]:
     """(domain, text) of the documents on one side of a written corpus, in its order.
 
     Where all have the same domain, its documents are dealt out by their digest to `FOLDS` parts that stand in for
-    domains, so that what is counted on some can be held against others.
+    domains, so that what is counted on some can be compared with others.
 
     Raises:
         InputError: more domains than `MOST_DOMAINS`: counts are kept for each of them.

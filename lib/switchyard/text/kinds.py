@@ -38,7 +38,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 
 def kind_of(table: pa.Table) -> str:
-    """The kind of a prepared table, told by its columns."""
+    """The kind of a prepared table, recognised by its columns."""
     for kind, column in {"choice": "options", "cloze": "target", "perplexity": "text"}.items():
         if column in table.column_names:
             return kind

@@ -1,7 +1,7 @@
-"""Which document was on which side when the shipped models were trained.
+"""Which document was in which split when the shipped models were trained.
 
 A document's split follows from its text. When another version of a package rewords a document, its new text may
-land on the test side although the models were trained on the old wording: such a document is told and left out.
+land in the test split although the models were trained on the old wording: such a document is reported and left out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The internal routing log of an experiment: every decision of every sample as JSON (DESIGN 4).
+"""The internal routing log of an experiment: every decision of every sample as JSON.
 
 The trace lists forwards in the order they ran and the log lists samples in order, so the text of each
 sequence is first spooled to a nameless file and then copied in order: memory holds one forward, whatever the

@@ -124,7 +124,7 @@ class Trace:
 def slice_p_values(
     rows: TraceSlice, nulls: Sequence[NullDistribution], place: Path | str = "trace"
 ) -> np.ndarray:
-    """p = 1 - F_layer(logit) of every logit, float64 [R, E] (DESIGN 3)."""
+    """p = 1 - F_layer(logit) of every logit, float64 [R, E]."""
     if rows.router_logits is None:
         raise InputError(
             f"{place}: holds no router logits, so no p-values; set keep_logits and evaluate again"

@@ -1,4 +1,4 @@
-"""The summary log of every experiment, `{model}/logs/{config}_{dataset}.json` (DESIGN 4)."""
+"""The summary log of every experiment, `evaluate/{model}/logs/{config}_{dataset}.json`."""
 
 from __future__ import annotations
 

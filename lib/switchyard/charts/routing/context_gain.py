@@ -1,4 +1,4 @@
-"""What the previous tokens tell about a token's experts beyond its id, and what tables keyed by either would hit.
+"""What the previous tokens say about a token's experts beyond its id, and what tables keyed by either would hit.
 
 All layers lie along the axis, so that this figure is the same on paper and on a page.
 """

@@ -1,4 +1,4 @@
-"""Words inside a view: what its lines are, and the landmarks that values are held against."""
+"""Words inside a view: what its lines are, and the landmarks that values are compared with."""
 
 from __future__ import annotations
 

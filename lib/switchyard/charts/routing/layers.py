@@ -1,7 +1,7 @@
 """One scheme for figures by layer: a strip over all layers, and below it the views of single layers.
 
 Interactive, a list chooses the layer below the strip. On paper up to `MOST` layers are all drawn; of more, the first,
-the middle and the last, so that a model with 32 layers stays readable. A shade in the strip tells which those are.
+the middle and the last, so that a model with 32 layers stays readable. A shade in the strip marks them.
 """
 
 from __future__ import annotations
