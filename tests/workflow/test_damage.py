@@ -22,19 +22,19 @@ FLIPPED = (
     "prepare/models/pocket-olmoe/model.safetensors",
     "observe/*/windows.parquet",
     "observe/*/routing_stats.parquet",
-    "calibrate/*_calibration_logits.parquet",
-    "calibrate/*_nulls.parquet",
-    "calibrate/*_budgets/*.parquet",
-    "evaluate/traces/*_repeat.parquet",
-    "evaluate/scores/*_heldout.parquet",
+    "calibrate/*/calibration_logits.parquet",
+    "calibrate/*/nulls.parquet",
+    "calibrate/*/budgets/*.parquet",
+    "evaluate/*/traces/*_repeat.parquet",
+    "evaluate/*/scores/*_heldout.parquet",
     "aggregate/bh_routing_results.parquet",
 )
 TRUNCATED = (
     "prepare/models/pocket-olmoe/config.json",
     "prepare/models/pocket-olmoe/structure.json",
     "observe/*/verdict.json",
-    "evaluate/logs/*_internal_routing.json",
-    "evaluate/speed.json",
+    "evaluate/*/logs/*_internal_routing.json",
+    "evaluate/*/speed.json",
     "aggregate/bh_routing_results.json",
 )
 """One file of every kind that is compared with a checksum, and of JSON."""
@@ -67,7 +67,7 @@ def test_verify_finds_damaged_files_of_every_kind(
 
 
 def test_a_damaged_trace_stops_the_study_until_it_is_deleted(smoke: Path, copied: Path) -> None:
-    trace = sorted((copied / RESULTS).glob("evaluate/traces/*_heldout.parquet"))[0]
+    trace = sorted((copied / RESULTS).glob("evaluate/*/traces/*_heldout.parquet"))[0]
     flip_bit(trace)
     (copied / RESULTS / "study.duckdb").unlink()
     again = (str(RESULTS / "study.duckdb"), "--", "--rerun-triggers", "mtime")
