@@ -14,7 +14,7 @@ from switchyard.routing.registry import entry, rule_module
 from switchyard.study.config import RESERVED_DATASETS
 from switchyard.study.configurations import RUN_SETTINGS, Configuration, configurations, inspected
 from switchyard.study.experiment import Experiment, Run
-from switchyard.study.models import known_structure
+from switchyard.study.models import checkpoint_folder, known_structure
 
 
 class Key(NamedTuple):
@@ -170,7 +170,7 @@ class Study:
     def model_source(self, model: str) -> list[str]:
         """Files of a checkpoint that lies on disk, so that a changed one is seen."""
         one = self.config["models"][model]
-        return sorted(map(str, Path(one["path"]).glob("*"))) if one["source"] != "hub" else []
+        return sorted(map(str, checkpoint_folder(one).glob("*"))) if one["source"] != "hub" else []
 
     def structure(self, model: str) -> dict[str, Any] | None:
         """What is known by now of a model; None for a model of the hub that was never here."""
