@@ -39,7 +39,7 @@ def known_structure(
 
 
 def checkpoint_folder(entry: Mapping[str, Any], root: Path = Path(".")) -> Path:
-    """Where a checkpoint on disk lies: a shipped one in the checkout, wherever the study runs, others from `root` on."""
+    """Where a checkpoint on disk lies: one that is shipped in the checkout, another one from `root` on."""
     return (
         Path(os.path.relpath(CHECKOUT / entry["path"]))
         if entry["source"] == "pocket"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from switchyard.artifacts.fingerprints import fingerprint
 from switchyard.routing.registry import entry, rule_module
 from switchyard.study.config import RESERVED_DATASETS
-from switchyard.study.configurations import RUN_SETTINGS, Configuration, configurations, inspected
+from switchyard.study.configurations import RUN_SETTINGS, Configuration, configurations
 from switchyard.study.experiment import Experiment, Run
 from switchyard.study.models import checkpoint_folder, known_structure
 
@@ -93,8 +93,12 @@ class Study:
         return {one.name: one for one in self.configurations.values() if one.model == model}
 
     def inspected(self, model: str) -> list[str]:
-        """Configurations of a model that the inspector shows."""
-        return inspected(dict(self.config), model)
+        """Configurations of a model that the inspector shows: those asked for, or the first of each set."""
+        own = self.of(model)
+        first = {one.set_name: name for name, one in reversed(own.items())}
+        return [
+            name for name in own if name in (self.config["inspector"]["configurations"] or first.values())
+        ]
 
     def inspected_experiments(self, model: str) -> list[Key]:
         """The experiments of a model that the inspector shows."""
