@@ -1,4 +1,4 @@
-"""The one exception for what a user can mend."""
+"""The one exception for what a user can correct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every job does around its work: a log file, and one clear line for what a user can mend."""
+"""What every job does around its work: a log file, and one clear line for what a user can correct."""
 
 from __future__ import annotations
 

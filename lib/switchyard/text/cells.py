@@ -11,9 +11,9 @@ def read_text(rows: Rows, index: int, column: str, *, may_be_empty: bool = False
     value = rows.records[index].get(column)
     place = f"{rows.place(index)}, column {column!r}"
     if not isinstance(value, str):
-        raise InputError(f"{place}: {type(value).__name__} where text is needed; mend or drop the row")
+        raise InputError(f"{place}: {type(value).__name__} where text is needed; correct or drop the row")
     if not may_be_empty and not value.strip():
-        raise InputError(f"{place}: empty text; mend or drop the row")
+        raise InputError(f"{place}: empty text; correct or drop the row")
     return value
 
 
@@ -22,7 +22,7 @@ def read_texts(rows: Rows, index: int, column: str) -> list[str]:
     value = rows.records[index].get(column)
     if not (isinstance(value, list) and len(value) >= 2 and all(isinstance(item, str) for item in value)):
         raise InputError(
-            f"{rows.place(index)}, column {column!r}: not a list of two or more texts; mend or drop the row"
+            f"{rows.place(index)}, column {column!r}: not a list of two or more texts; correct or drop the row"
         )
     return value
 
@@ -35,5 +35,5 @@ def read_label(rows: Rows, index: int, column: str, *, options: int) -> int:
     if isinstance(value, bool) or not (isinstance(value, int) or digits):
         raise InputError(f"{place}: label {value!r} is no whole number; use a split that has its labels")
     if not 0 <= int(value) < options:
-        raise InputError(f"{place}: label {int(value)} is outside 0..{options - 1}; mend or drop the row")
+        raise InputError(f"{place}: label {int(value)} is outside 0..{options - 1}; correct or drop the row")
     return int(value)

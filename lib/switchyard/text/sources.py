@@ -127,7 +127,7 @@ def _json_object(line: bytes, *, place: str) -> dict[str, Any]:
         record = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise InputError(
-            f"{place}: not JSON ({error.msg}, column {error.colno}); mend or drop the line"
+            f"{place}: not JSON ({error.msg}, column {error.colno}); correct or drop the line"
         ) from error
     if not isinstance(record, dict):
         raise InputError(f"{place}: a JSON {type(record).__name__}, not an object; write one object per line")

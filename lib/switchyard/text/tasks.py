@@ -84,7 +84,9 @@ def _choice(
     rows: Rows, index: int, column: str, *, context: str, options: list[str], label: int
 ) -> dict[str, Any]:
     if not all(option.strip() for option in options):
-        raise InputError(f"{rows.place(index)}, column {column!r}: an option is empty; mend or drop the row")
+        raise InputError(
+            f"{rows.place(index)}, column {column!r}: an option is empty; correct or drop the row"
+        )
     return {"context": context, "options": options, "characters": [len(o) for o in options], "label": label}
 
 
@@ -112,7 +114,7 @@ def _lambada(rows: Rows) -> Iterator[dict[str, Any]]:
         context, _, target = read_text(rows, index, "text").rpartition(" ")
         if not context.strip() or not target.strip():
             raise InputError(
-                f"{rows.place(index)}, column 'text': no last word after a space; mend or drop the row"
+                f"{rows.place(index)}, column 'text': no last word after a space; correct or drop the row"
             )
         yield {"context": context, "target": target}
 
