@@ -43,8 +43,8 @@ def build(
     lie under `study_folder`; the database names them relative to it, so it is read with that folder as working
     directory. `speed_rows`: dicts with the columns of the table `speed`, none for a configuration that was not timed.
     `structures`: by model, as `switchyard.models.blocks.describe` gives them. `stamp` is kept in the table
-    `provenance`. `progress(done, total)` is called after each experiment. Raises InputError for a damaged trace or score file, ImpossibleResult for a result that breaks an
-    invariant; then no database is left.
+    `provenance`. `progress(done, total)` is called after each experiment. Raises InputError for a damaged
+    trace or score file, ImpossibleResult for a result that breaks an invariant; then no database is left.
     """
     folder = Path(study_folder).resolve()
     rows = [_experiment_row(number, one, folder) for number, one in enumerate(experiments)]
