@@ -1,4 +1,4 @@
-"""How much each chosen expert counts: three ways to turn router probabilities into weights."""
+"""How loud each chosen expert is: three ways to turn router probabilities into weights."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def _kinds(error: ValidationError) -> list[dict[str, Any]]:
 
 
 def _of_own_kind(error: ValidationError, kinds: list[dict[str, Any]]) -> ValidationError | None:
-    """The first fault of a map by the schema of the one kind that it claims to be; None where there is no such kind."""
+    """The first fault of a map held against the one kind that it claims to be; None where there is no such kind."""
     own = [place for place, fixed in enumerate(kinds) if fixed.items() <= error.instance.items()]
     return min(
         (inner for inner in error.context if inner.schema_path[0] in own),

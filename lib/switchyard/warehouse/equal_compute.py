@@ -1,7 +1,7 @@
 """Adaptive rules against static top-k at equal compute: the same samples, the same mean number of experts.
 
-The compute-matched baseline of a configuration is mixed static top-k, run with the very mean that the configuration had
-on that dataset: between its two values of k nothing is interpolated, and outside them nothing is extrapolated.
+The partner of a configuration is mixed static top-k, run with the very mean that the configuration had on that
+dataset: between its two values of k nothing is interpolated, and outside them nothing is extrapolated.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ ORDER BY coalesce(this.sample_id, other.sample_id)
 
 
 def equal_compute(database: str | Path) -> pa.Table:
-    """Every configuration that has a compute-matched mixed top-k, per dataset, in the study's order.
+    """Every configuration that has an executed mixed top-k as partner, per dataset, in the study's order.
 
     Columns: `model, config_name, dataset, against` (the mixed top-k), `samples`; `avg_experts, against_avg_experts`
     (mean experts per layer and token); `loss_difference` (nats per target token, this minus the mixed: above 0 is
@@ -86,9 +86,9 @@ def equal_compute(database: str | Path) -> pa.Table:
     (`switchyard.statistics.paired`); `accuracy_difference` (share; cloze acc, choice acc_norm), `only_this_correct,
     only_against_correct` (samples) and `mcnemar_p`, all null for text. `loss_p_holm` is adjusted for all losses of
     one model, `accuracy_p_holm` for all its accuracies; `loss_verdict` and `accuracy_verdict` are `better`, `worse` or
-    `not distinguishable`. No rows where the study has no such baseline.
+    `not distinguishable`. No rows where the study has no such partner.
 
-    Raises InputError where a baseline's configuration was not evaluated, ImpossibleResult where the two were given
+    Raises InputError where a partner's configuration was not evaluated, ImpossibleResult where the two were given
     other samples or spent a different mean number of experts, so that nothing would be compared at equal compute.
     """
     with open_read_only(database) as connection:
@@ -136,7 +136,7 @@ def _refuse_unequal_compute(place: str, one: dict[str, Any], found: dict[str, np
     if not abs(given - drawn) <= allowed:
         raise ImpossibleResult(
             f"{place}: mean experts are {given:.6f} and {drawn:.6f}, chance allows {allowed:.2g} between them; "
-            f"delete the baseline's trace and scores and evaluate it again"
+            f"delete the partner's trace and scores and evaluate it again"
         )
 
 
