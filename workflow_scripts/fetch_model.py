@@ -9,6 +9,7 @@ from switchyard.artifacts.stamps import stamp
 from switchyard.models.blocks import check_layers, check_stated, describe
 from switchyard.models.load import check_folder, copy_folder, link_hub_snapshot, load_config
 from switchyard.runtime.log import logged
+from switchyard.study.models import checkpoint_folder
 
 
 def main(*, entry: dict[str, Any], output: Path, code: str) -> None:
@@ -16,7 +17,7 @@ def main(*, entry: dict[str, Any], output: Path, code: str) -> None:
         if entry["source"] == "hub":
             source = link_hub_snapshot(entry["repository"], entry["revision"], partial)
         else:
-            source = Path(entry["path"])
+            source = checkpoint_folder(entry)
         config = load_config(source)
         structure = describe(config)
         check_layers(config, structure)

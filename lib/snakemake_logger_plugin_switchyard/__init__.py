@@ -23,9 +23,7 @@ class LogHandler(LogHandlerBase):
 
     def __post_init__(self) -> None:
         self.begun: dict[int, LogRecord] = {}
-        self.errors: dict[
-            int | None, str
-        ] = {}  # the last error of a thread, which precedes its job's failure
+        self.errors: dict[int | None, str] = {}  # the last of each thread, before its job's failure
         self.failed: dict[int, Failure] = {}
         self.went_wrong = False
 

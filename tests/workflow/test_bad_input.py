@@ -366,7 +366,9 @@ KINDS = [
         ["'alpha'", "line 1"],
     ),
     Kind(
-        "a file that is not YAML", lambda b: b.study("study: [broken\n"), ["study.yaml", "not YAML", "mend"]
+        "a file that is not YAML",
+        lambda b: b.study("study: [broken\n"),
+        ["study.yaml", "not YAML", "correct"],
     ),
     Kind("an empty study file", lambda b: b.study("# nothing yet\n"), ["study.yaml", "a map of settings"]),
     Kind(
@@ -468,7 +470,7 @@ KINDS = [
     Kind(
         "broken JSON line",
         lambda b: b.prepare(CLOZE, "own.jsonl", b'{"text": "a b"}\n{"text": "a\n'),
-        ["own.jsonl, line 2", "not JSON", "mend"],
+        ["own.jsonl, line 2", "not JSON", "correct"],
     ),
     Kind(
         "unknown extension",

@@ -65,10 +65,11 @@ def test_a_documented_use_works_on_a_finished_study(use: Use, smoke: Path, tmp_p
 
 def test_it_runs_from_another_folder_in_one_with_a_blank_and_an_accent(smoke: Path, tmp_path: Path) -> None:
     folder = tmp_path / "naïve é folder"
-    places = ["--snakefile", smoke / "Snakefile", "--directory", folder, "--configfile", smoke / STUDY]
-    ran = snakemake(tmp_path, *places, "--cores", "1", CHEAP)
+    shipped = "results/pocket/prepare/models/pocket-olmoe"
+    places = ["--snakefile", smoke / "Snakefile", "--directory", folder]
+    ran = snakemake(tmp_path, *places, "--cores", "1", CHEAP, shipped)
     assert ran.returncode == 0, ran.stderr
-    assert (folder / MADE).is_file()
+    assert (folder / shipped / "structure.json").is_file()
 
 
 def test_a_checkout_may_have_an_accent_in_its_path(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from switchyard.artifacts import shortages
 from switchyard.artifacts.files import atomic, write_json, write_table, write_text
 from switchyard.errors import InputError
 from switchyard.runtime.log import logged
-from switchyard.traces.internal_log import HEAD_KEYS, write_internal_log
+from switchyard.traces.internal_log import write_internal_log
+from switchyard.traces.schema import HEAD_KEYS
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 from pathlib import Path
@@ -14,6 +13,7 @@ from switchyard.artifacts.digests import DIGESTS, check_weights, known_digests
 from switchyard.artifacts.files import read_json
 from switchyard.artifacts.stamps import sha256_file, sha256_json
 from switchyard.errors import InputError
+from switchyard.runtime.placement import device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -154,8 +154,7 @@ def load_model(folder: Path, *, dtype: str = "float32", gpu_mem_gb: int = 0) -> 
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    # Named by a string: no number depends on where a model is, so that no fingerprint need cover it.
-    device = importlib.import_module("switchyard.runtime.placement").device(gpu_mem_gb)
+    where = device(gpu_mem_gb)
     model, found = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=getattr(torch, dtype),
@@ -173,4 +172,4 @@ def load_model(folder: Path, *, dtype: str = "float32", gpu_mem_gb: int = 0) -> 
             else f"has weights of the wrong shape for {misshapen[0]}"
         )
         raise InputError(f"models: {folder} {fault}; fetch the checkpoint again, with its own config.json")
-    return model.eval().to(device)
+    return model.eval().to(where)

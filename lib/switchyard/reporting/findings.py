@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
-from switchyard.artifacts.files import atomic
+from switchyard.artifacts.files import atomic, read_table
 from switchyard.artifacts.stamps import attach_to
 from switchyard.errors import InputError
 from switchyard.statistics.multiplicity import LEVEL
@@ -24,15 +25,15 @@ TABLES = ("configurations", "bh_routing_results", "bh_routing_configs", "paired_
 def derive(aggregate: str | Path) -> duckdb.DuckDBPyConnection:
     """A database in memory with the view `findings` over the Parquet files in the folder `aggregate`.
 
-    Raises InputError for a missing table.
+    Raises InputError for a missing or damaged table.
     """
     connection = duckdb.connect()
     for table in TABLES:
         path = Path(aggregate) / f"{table}.parquet"
         if not path.is_file():
             raise InputError(f"{path}: no such table; run the aggregate stage first")
-        source = f"read_parquet({literal(str(path))})"
-        connection.execute(f"CREATE VIEW {table} AS SELECT *, file_row_number AS row FROM {source}")
+        content = read_table(path)
+        connection.register(table, content.append_column("row", pa.array(range(len(content)))))
     connection.execute("SET VARIABLE significance = ?", [LEVEL])
     connection.execute((files(__package__) / "findings.sql").read_text(encoding="utf-8"))
     return connection

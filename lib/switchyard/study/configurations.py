@@ -90,18 +90,6 @@ def _models(name: str, given: dict[str, Any], evaluated: list[str]) -> list[str]
     return wanted
 
 
-def inspected(config: dict[str, Any], model: str) -> list[str]:
-    """Names of the configurations of a model that the inspector shows: those asked for, or the first of each set."""
-    asked = config["inspector"]["configurations"]
-    names: list[str] = []
-    sets: set[str] = set()
-    for one in configurations(config):
-        if one.model == model and (one.name in asked if asked else one.set_name not in sets):
-            names.append(one.name)
-            sets.add(one.set_name)
-    return names
-
-
 def _spanned(model: str, name: str, given: dict[str, Any]) -> Iterator[Configuration]:
     settings = {key: value for key, value in given.items() if key not in _OF_THE_SET}
     axes = [key for key, value in settings.items() if isinstance(value, list)]

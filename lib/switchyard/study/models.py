@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from switchyard.artifacts.stamps import CHECKOUT
 from switchyard.models.structure import structure
 
 
@@ -31,10 +32,19 @@ def known_structure(
         recipe = entry["training"]
         shape = {"vocab_size": vocabulary_size, "tie_word_embeddings": True, **recipe["shape"]}
         return structure({"model_type": recipe["architecture"], **shape})
-    folder = hub_snapshot(entry) if entry["source"] == "hub" else root / entry["path"]
+    folder = hub_snapshot(entry) if entry["source"] == "hub" else checkpoint_folder(entry, root)
     if (content := _read(folder / "config.json")) is not None:
         return structure(content)
     return dict(entry["structure"]) if entry.get("structure") else None
+
+
+def checkpoint_folder(entry: Mapping[str, Any], root: Path = Path(".")) -> Path:
+    """Where a checkpoint on disk lies: one that is shipped in the checkout, another one from `root` on."""
+    return (
+        Path(os.path.relpath(CHECKOUT / entry["path"]))
+        if entry["source"] == "pocket"
+        else root / entry["path"]
+    )
 
 
 def hub_snapshot(entry: Mapping[str, Any]) -> Path:

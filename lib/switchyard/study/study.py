@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from switchyard.artifacts.fingerprints import fingerprint
 from switchyard.routing.registry import entry, rule_module
 from switchyard.study.config import RESERVED_DATASETS
-from switchyard.study.configurations import RUN_SETTINGS, Configuration, configurations, inspected
+from switchyard.study.configurations import RUN_SETTINGS, Configuration, configurations
 from switchyard.study.experiment import Experiment, Run
-from switchyard.study.models import known_structure
+from switchyard.study.models import checkpoint_folder, known_structure
 
 
 class Key(NamedTuple):
@@ -93,8 +93,12 @@ class Study:
         return {one.name: one for one in self.configurations.values() if one.model == model}
 
     def inspected(self, model: str) -> list[str]:
-        """Configurations of a model that the inspector shows."""
-        return inspected(dict(self.config), model)
+        """Configurations of a model that the inspector shows: those asked for, or the first of each set."""
+        own = self.of(model)
+        first = {one.set_name: name for name, one in reversed(own.items())}
+        return [
+            name for name in own if name in (self.config["inspector"]["configurations"] or first.values())
+        ]
 
     def inspected_experiments(self, model: str) -> list[Key]:
         """The experiments of a model that the inspector shows."""
@@ -170,7 +174,7 @@ class Study:
     def model_source(self, model: str) -> list[str]:
         """Files of a checkpoint that lies on disk, so that a changed one is seen."""
         one = self.config["models"][model]
-        return sorted(map(str, Path(one["path"]).glob("*"))) if one["source"] != "hub" else []
+        return sorted(map(str, checkpoint_folder(one).glob("*"))) if one["source"] != "hub" else []
 
     def structure(self, model: str) -> dict[str, Any] | None:
         """What is known by now of a model; None for a model of the hub that was never here."""

@@ -24,8 +24,6 @@ from switchyard.text.sources import check_revision, read_file
 
 log = logging.getLogger(__name__)
 
-SIDES = ("offline", "tuning", "final")
-
 SIDE_SHARES = {"final": 0.1, "tuning": 0.1}
 """Shares by document hash; the rest is `offline`."""
 

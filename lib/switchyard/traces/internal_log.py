@@ -26,27 +26,10 @@ from switchyard.artifacts.stamps import sha256_file
 from switchyard.errors import InputError
 from switchyard.traces.json_lists import dumps, ragged
 from switchyard.traces.reader import Trace, TraceSlice
+from switchyard.traces.schema import HEAD_KEYS
 
 PValues = Callable[[np.ndarray, int], np.ndarray]
 """p-values of logits [tokens, num_experts] in a layer."""
-
-HEAD_KEYS = (
-    "schema_version",
-    "study",
-    "model",
-    "config",
-    "strategy",
-    "k_or_max_k",
-    "alpha",
-    "null",
-    "weighting",
-    "num_experts",
-    "num_layers",
-    "trained_top_k",
-    "dataset",
-    "provenance",
-)
-"""Keys of the head, in order; the summary has the same but for its measures."""
 
 SHOWN_TOKENS = 5
 """Tokens of each layer whose logits and p-values stand in the log (the source documents' number)."""
@@ -76,8 +59,8 @@ def write_internal_log(
     source = Trace(trace)
     table = read_table(scores) if not isinstance(scores, pa.Table) else scores
     samples = table.select(["sample_id", "text_preview", "loss"]).sort_by("sample_id").to_pylist()
-    told = [sample["sample_id"] for sample in samples[:samples_spelled_out]]
-    spool = _Spool(told)
+    shown = [sample["sample_id"] for sample in samples[:samples_spelled_out]]
+    spool = _Spool(shown)
     totals = _Totals(head, min_k)
 
     def entry(rows: TraceSlice) -> bytes:
@@ -90,7 +73,7 @@ def write_internal_log(
         spool.require_all(source.path)
         with partial.open("wb") as log:
             log.write(_opening({key: head[key] for key in HEAD_KEYS}))
-            for number, sample in enumerate(samples[: len(told)]):
+            for number, sample in enumerate(samples[: len(shown)]):
                 log.write(b",\n" if number else b"\n")
                 _write_sample(log, sample, spool, text)
             log.write(

@@ -8,6 +8,12 @@ import pyarrow as pa
 
 from switchyard.artifacts.files import PARQUET
 
+HEAD_KEYS = (
+    *("schema_version", "study", "model", "config", "strategy", "k_or_max_k", "alpha", "null", "weighting"),
+    *("num_experts", "num_layers", "trained_top_k", "dataset", "provenance"),
+)
+"""Head of both logs of an experiment, in order; in the summary provenance stands last."""
+
 COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "sample_id": (pa.int32(), "Sample of the prepared dataset."),
     "sequence": (pa.int16(), "Sequence within the sample: 0, except for choice, where it is the option."),

@@ -22,45 +22,6 @@ from switchyard.warehouse.file_views import create_file_views
 from switchyard.warehouse.invariants import refuse_impossible
 from switchyard.warehouse.logits import measured
 
-STRUCTURE_KEYS = (
-    "num_hidden_layers",
-    "dense_intermediate_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "vocab_size",
-)
-"""What flops_reduction_exact_pct needs of `switchyard.models.blocks.describe`."""
-
-SPEED_COLUMNS = (
-    "model",
-    "config",
-    "tokens_per_second",
-    "latency_ms_per_token",
-    "latency_p50_ms",
-    "latency_p95_ms",
-    "latency_p99_ms",
-)
-
-_EXPERIMENTS = pa.schema(
-    [
-        ("ordinal", pa.int32()),
-        *((name, pa.string()) for name in ("model", "config", "dataset", "schema_version", "study")),
-        *((name, pa.string()) for name in ("strategy", "kind", "set_name", "label", "matched")),
-        ("target_k", pa.float64()),
-        ("k_or_max_k", pa.int32()),
-        ("min_k", pa.int32()),
-        ("alpha", pa.float64()),
-        ("null_name", pa.string()),
-        ("weighting", pa.string()),
-        *((name, pa.int32()) for name in ("num_experts", "num_layers", "trained_top_k")),
-        ("is_static", pa.bool_()),
-        *((name, pa.string()) for name in ("trace", "scores", "trace_repeat", "scores_repeat", "provenance")),
-    ]
-)
-
 _FILES = ("trace", "scores", "trace_repeat", "scores_repeat")
 
 
@@ -80,10 +41,10 @@ def build(
     matched, target_k, strategy, k_or_max_k, min_k, alpha, null, weighting, num_experts, num_layers, trained_top_k,
     dataset, kind, trace, scores, trace_repeat, scores_repeat (None without a repeat), provenance`. Paths must
     lie under `study_folder`; the database names them relative to it, so it is read with that folder as working
-    directory. `speed_rows`: dicts with SPEED_COLUMNS, none for a configuration that was not timed. `structures`: by
-    model, STRUCTURE_KEYS. `stamp` is kept in the table `provenance`. `progress(done, total)` is called after each
-    experiment. Raises InputError for a damaged trace or score file, ImpossibleResult for a result that breaks an
-    invariant; then no database is left.
+    directory. `speed_rows`: dicts with the columns of the table `speed`, none for a configuration that was not timed.
+    `structures`: by model, as `switchyard.models.blocks.describe` gives them. `stamp` is kept in the table
+    `provenance`. `progress(done, total)` is called after each experiment. Raises InputError for a damaged
+    trace or score file, ImpossibleResult for a result that breaks an invariant; then no database is left.
     """
     folder = Path(study_folder).resolve()
     rows = [_experiment_row(number, one, folder) for number, one in enumerate(experiments)]
@@ -108,7 +69,7 @@ def build(
 
 def _experiment_row(number: int, one: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {
-        **{name: one.get(name) for name in _EXPERIMENTS.names},
+        **one,
         "ordinal": number,
         "schema_version": str(one["schema_version"]),
         "is_static": one["min_k"] == one["k_or_max_k"],
@@ -140,15 +101,9 @@ def _insert_inputs(
 ) -> None:
     run_sql(connection, "inputs")
     run_sql(connection, "trace_tables")
-    _insert(connection, "experiments", pa.Table.from_pylist(rows, schema=_EXPERIMENTS))
-    sizes = [
-        {"model": model, **{key: found[key] for key in STRUCTURE_KEYS}} for model, found in structures.items()
-    ]
-    structure = pa.schema([("model", pa.string()), *((key, pa.int64()) for key in STRUCTURE_KEYS)])
-    _insert(connection, "model_structure", pa.Table.from_pylist(sizes, schema=structure))
-    texts = ("model", "config")
-    speed = pa.schema([(name, pa.string() if name in texts else pa.float64()) for name in SPEED_COLUMNS])
-    _insert(connection, "speed", pa.Table.from_pylist([dict(row) for row in speed_rows], schema=speed))
+    _insert(connection, "experiments", rows)
+    _insert(connection, "model_structure", [{"model": model, **own} for model, own in structures.items()])
+    _insert(connection, "speed", speed_rows)
 
 
 def _finish(connection: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]], folder: Path) -> None:
@@ -161,8 +116,10 @@ def _finish(connection: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]], f
         document_common_columns(connection)
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, table: str, content: pa.Table) -> None:
-    connection.register("given", content)
+def _insert(connection: duckdb.DuckDBPyConnection, table: str, content: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the columns that the table has; a key that a row lacks is null."""
+    schema = connection.table(table).to_arrow_table().schema
+    connection.register("given", pa.Table.from_pylist([dict(row) for row in content], schema=schema))
     connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM given")
     connection.unregister("given")
 

@@ -9,9 +9,7 @@ import duckdb
 from switchyard.warehouse.database import literal, open_read_only, rows
 
 _COMMON = {
-    "config": "Name of the configuration, as in file names.",
     "config_name": "Name of the configuration, as in file names.",
-    "dataset": "Key of the dataset in the study's config.",
     "layer": "MoE block, counted from 0 in order of execution.",
 }
 

@@ -14,9 +14,6 @@ from switchyard.errors import InputError
 STATIC = "topk"
 """`routing_type` of the rules that give every token the same number of experts."""
 
-CONTROLS = ("mixed_topk", "random_count")
-"""`routing_type` of the rules that draw the number of experts."""
-
 FILES = {
     "results": "bh_routing_results",
     "overall": "bh_routing_configs",
@@ -120,11 +117,6 @@ class Tables:
         return Tables(
             **{name: frame[frame["model"] == model].reset_index(drop=True) for name, frame in frames.items()}
         )
-
-    @property
-    def is_adaptive(self) -> bool:
-        """Whether any configuration looks at the token to choose its number of experts."""
-        return not set(self.configurations["routing_type"]) <= {STATIC, *CONTROLS}
 
     @cached_property
     def configs(self) -> pd.DataFrame:

@@ -8,23 +8,8 @@ from typing import Any
 import orjson
 
 from switchyard.artifacts.files import write_json
+from switchyard.traces.schema import HEAD_KEYS
 from switchyard.warehouse.database import open_read_only, rows, warehouse_stamp
-
-_HEAD = (
-    "schema_version",
-    "study",
-    "model",
-    "config",
-    "strategy",
-    "k_or_max_k",
-    "alpha",
-    "null",
-    "weighting",
-    "num_experts",
-    "num_layers",
-    "trained_top_k",
-    "dataset",
-)
 
 
 def write_summaries(database: str | Path, folder: str | Path) -> list[Path]:
@@ -49,7 +34,7 @@ def summary(
     """One summary; its `provenance` is the experiment's stamp, with that of the metrics, `made`, inside."""
     named = head | {"null": head["null_name"], "schema_version": _number(head["schema_version"])}
     return {
-        **{key: named[key] for key in _HEAD},
+        **{key: named[key] for key in HEAD_KEYS[:-1]},
         "metrics": metrics,
         "quality": quality,
         "summary": {"total_samples": head["total_samples"], "total_tokens": head["total_tokens"]},

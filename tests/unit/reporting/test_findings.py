@@ -6,11 +6,15 @@ import json
 import math
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from reference import findings as reference
+from reference.damage import flip_bit
+from switchyard.artifacts.files import write_table
 from switchyard.errors import InputError
-from switchyard.reporting.findings import derive, findings, meanings, write_findings
+from switchyard.reporting.findings import TABLES, derive, findings, meanings, write_findings
+from switchyard.warehouse.study_tables import FILES
 
 
 def rows_of(connection, level, **wanted):
@@ -117,4 +121,14 @@ def test_the_file_reads_back_to_the_digit_and_every_column_is_explained(made_up,
 
 def test_a_missing_table_is_named(tmp_path):
     with pytest.raises(InputError, match="configurations.parquet: no such table; run the aggregate stage"):
+        derive(tmp_path)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_damaged_table_is_named(made_up, tmp_path, table):
+    for name, file in FILES.items():
+        path = tmp_path / f"{file}.parquet"
+        write_table(path, pa.Table.from_pandas(getattr(made_up(controls=True), name), preserve_index=False))
+    flip_bit(tmp_path / f"{table}.parquet")
+    with pytest.raises(InputError, match=f"{table}.parquet: is damaged"):
         derive(tmp_path)

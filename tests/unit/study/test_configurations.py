@@ -8,7 +8,8 @@ import pytest
 
 from switchyard.errors import InputError
 from switchyard.study import config
-from switchyard.study.configurations import Configuration, configurations, inspected
+from switchyard.study.configurations import Configuration, configurations
+from switchyard.study.study import Study
 
 ROOT = Path(__file__).parents[3]
 
@@ -162,13 +163,15 @@ def test_a_set_cannot_be_matched_with_one_that_has_no_settings(
 
 
 def test_the_inspector_shows_the_first_of_each_set_or_what_is_asked_for(default: dict, schema: dict) -> None:
-    shown = inspected(config.resolve(default, schema, ROOT), "pocket-olmoe")
+    shown = Study(config.resolve(default, schema, ROOT), ROOT).inspected("pocket-olmoe")
     assert shown[:3] == ["8experts_topk_baseline", "8experts_bh_a030", "1experts_topk_baseline"]
     assert len(shown) == 6
-    shown = inspected(config.resolve(default, schema, ROOT), "pocket-mixtral")
+    shown = Study(config.resolve(default, schema, ROOT), ROOT).inspected("pocket-mixtral")
     assert shown == ["1experts_topk_baseline", "mixed_topk_k1.25"]
     default["inspector"]["configurations"] = ["64experts_bh_a060"]
-    assert inspected(config.resolve(default, schema, ROOT), "pocket-olmoe") == ["64experts_bh_a060"]
+    assert Study(config.resolve(default, schema, ROOT), ROOT).inspected("pocket-olmoe") == [
+        "64experts_bh_a060"
+    ]
     default["inspector"]["configurations"] = ["64experts_bh_a061"]
     with pytest.raises(InputError, match="inspector.configurations: '64experts_bh_a061' is no configuration"):
         config.resolve(default, schema, ROOT)

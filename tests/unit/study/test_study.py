@@ -115,6 +115,18 @@ def test_a_study_of_the_pocket_models_asks_the_hub_for_nothing(
     assert large.uses_hub and "HF_HUB_OFFLINE" not in large.environment()
 
 
+def test_the_shipped_models_are_found_from_another_folder(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert f"resources/{OLMOE}/config.json" in study.model_source(OLMOE)
+    monkeypatch.chdir(tmp_path)
+    files = [Path(file) for file in study.model_source(OLMOE)]
+    assert ROOT / "resources" / OLMOE / "config.json" in [file.resolve() for file in files]
+    assert not any(file.is_absolute() for file in files)
+    assert study.structure(OLMOE)["num_experts"] == 64
+
+
 def test_the_shipped_models_are_known_before_they_are_prepared(study: Study) -> None:
     known = {model: study.structure(model) for model in study.models}
     assert [known[model]["num_experts"] for model in study.models] == [64, 8]

@@ -18,7 +18,6 @@ from switchyard.text.corpora import (
     FOLDS,
     MOST_DOMAINS,
     NO_DOMAIN,
-    SIDES,
     Text,
     documents_of,
     read_texts,
@@ -26,6 +25,7 @@ from switchyard.text.corpora import (
     write_corpus,
 )
 
+SIDES = ("offline", "tuning", "final")
 PLAIN = {"source": "file", "layout": "plain", "text": "text", "domain": None, "num_samples": None}
 
 

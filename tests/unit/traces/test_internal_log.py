@@ -12,9 +12,10 @@ import pytest
 
 from reference.synthetic import UniformNull, random_forward, write_scores, write_trace
 from switchyard.errors import InputError
-from switchyard.traces.internal_log import HEAD_KEYS, write_internal_log
+from switchyard.traces.internal_log import write_internal_log
 from switchyard.traces.json_lists import ragged
 from switchyard.traces.reader import Trace
+from switchyard.traces.schema import HEAD_KEYS
 
 FORWARDS = [{(3, 0): 4, (1, 1): 2, (0, 0): 7}, {(1, 0): 8, (2, 0): 1}]
 TOKENS = {0: 7, 1: 10, 2: 1, 3: 4}

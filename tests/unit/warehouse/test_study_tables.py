@@ -63,10 +63,3 @@ def test_the_tables_of_one_model_are_those_of_a_study_with_it_alone(tmp_path):
                 frame.reset_index(drop=True).dropna(axis=1, how="all"),
                 check_dtype=False,
             )
-
-
-def test_rules_that_look_at_the_token_make_a_study_adaptive():
-    tables = Tables(**made_up_study.tables(controls=True))
-    assert tables.is_adaptive
-    static = tables.configurations["routing_type"].isin(["topk", "mixed_topk", "random_count"])
-    assert not dataclasses.replace(tables, configurations=tables.configurations[static]).is_adaptive

@@ -82,7 +82,7 @@ checked AS (
 SELECT model, config, dataset, metric, value::DOUBLE AS value, low::DOUBLE AS low, high::DOUBLE AS high,
     isfinite(value::DOUBLE) AND value >= low - 1e-9 AND value <= high + 1e-9 AS holds
 FROM checked WHERE value IS NOT NULL;
-COMMENT ON VIEW invariants IS 'Bounds that every result was held against before it was published.';
+COMMENT ON VIEW invariants IS 'Bounds that every result met before it was published.';
 COMMENT ON COLUMN invariants.metric IS 'What is bounded.';
 COMMENT ON COLUMN invariants.value IS 'Its value.';
 COMMENT ON COLUMN invariants.low IS 'Smallest possible value.';
