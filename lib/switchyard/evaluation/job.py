@@ -85,7 +85,7 @@ def load(folder: Path, dtype: str, gpu_mem_gb: int, as_of: tuple[int, ...]) -> L
     if wanted not in KEPT:
         KEPT.clear()  # first, since there may be room for one only
         torch.cuda.empty_cache()
-        digest = folder_digest(folder)  # before the weights are read, so that damage is reported as damage
+        digest = folder_digest(folder)
         log.info("loading %s", folder)
         model = load_model(folder, dtype=dtype, gpu_mem_gb=gpu_mem_gb)
         KEPT[wanted] = Loaded(digest, model, load_tokenizer(folder))
