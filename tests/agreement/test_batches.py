@@ -32,6 +32,8 @@ from switchyard.routing.topk import TopK
 from switchyard.text.sources import Rows
 from switchyard.text.tasks import prepare
 
+pytestmark = pytest.mark.slow
+
 MODELS = ("pocket-olmoe", "pocket-mixtral")
 RULES = ("trained top-k", "benjamini-hochberg")
 KINDS = ("perplexity", "cloze", "choice")

@@ -62,7 +62,8 @@ def snakemake(options: argparse.Namespace, *more: str) -> list[str]:
         command += ["--cores", options.cores or "all"]
     if options.study:
         command += ["--configfile", os.path.relpath(options.study, options.directory)]
-    return [*command, "--rerun-incomplete", "--logger", "switchyard", *more]
+    # --logger takes all the words up to the next option, so it does not come last: a target may follow.
+    return [*command, "--logger", "switchyard", "--rerun-incomplete", *more]
 
 
 def config_options(extra: Sequence[str]) -> list[str]:
