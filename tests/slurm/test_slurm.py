@@ -169,8 +169,12 @@ def test_light_rules_are_not_submitted(run: Run) -> None:
 
 
 def test_evaluations_share_a_job_and_a_model_in_memory(run: Run) -> None:
-    """Eleven evaluations, two of them of the second model, whose turn comes at any time."""
-    assert set(states(run.of("evaluate_experiment"))) == {"COMPLETED"}
+    """Eleven evaluations, two of them of the second model, whose turn comes at any time.
+
+    The node that a test takes down may run some of them, which are then submitted again.
+    """
+    ended = states(run.of("evaluate_experiment"))
+    assert ended[-1] == "COMPLETED" and set(ended) <= {"COMPLETED", "NODE_FAIL"}
     logs = list((run.checkout / RESULTS / "job-logs" / "evaluate_experiment").glob("*.log"))
     assert len(logs) == 11
     assert len([log for log in logs if "loading " in log.read_text()]) <= 5
