@@ -6,8 +6,9 @@ from typing import Any
 from switchyard.artifacts.digests import write_digests
 from switchyard.artifacts.files import atomic, write_json
 from switchyard.artifacts.stamps import stamp
-from switchyard.models.blocks import check_layers, check_stated, describe
+from switchyard.models.blocks import check_stated
 from switchyard.models.load import check_folder, copy_folder, link_hub_snapshot, load_config
+from switchyard.models.routers import check_family
 from switchyard.runtime.log import logged
 from switchyard.study.models import checkpoint_folder
 
@@ -18,9 +19,7 @@ def main(*, entry: dict[str, Any], output: Path, code: str) -> None:
             source = link_hub_snapshot(entry["repository"], entry["revision"], partial)
         else:
             source = checkpoint_folder(entry)
-        config = load_config(source)
-        structure = describe(config)
-        check_layers(config, structure)
+        structure = check_family(load_config(source))
         check_stated(structure, entry["structure"] or {})
         check_folder(source)
         if entry["source"] != "hub":

@@ -17,13 +17,13 @@ from switchyard.planning.verbs import register as register_systems
 
 
 def describe(arguments: argparse.Namespace) -> None:
-    """Print the structure of a model folder as JSON."""
+    """Print the structure of a model folder as JSON; a model that cannot be rerouted is refused."""
     import json
 
-    from switchyard.models.blocks import describe as describe_config
     from switchyard.models.load import load_config
+    from switchyard.models.routers import check_family
 
-    print(json.dumps(describe_config(load_config(arguments.model)), indent=2))
+    print(json.dumps(check_family(load_config(arguments.model)), indent=2))
 
 
 def ship_models(arguments: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,17 +56,12 @@ def describe(config: PreTrainedConfig) -> dict[str, Any]:
     return found
 
 
-def check_layers(config: PreTrainedConfig, found: Mapping[str, Any]) -> None:
-    """Compare the layers with experts that `describe` found with those of the model class, built without weights.
+def check_layers(blocks: Sequence[MoEBlock], found: Mapping[str, Any]) -> None:
+    """Compare the layers with experts that `describe` found with the blocks of the model class.
 
     Raises:
         InputError: they differ, so that traces, costs and memory would count other layers than the model has.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        blocks = find_moe_blocks(AutoModelForCausalLM.from_config(config))
     built = [int(next(part for part in block.name.split(".") if part.isdigit())) for block in blocks]
     if built != found["moe_layers"]:
         raise InputError(

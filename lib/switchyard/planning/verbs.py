@@ -26,6 +26,7 @@ def plan(arguments: argparse.Namespace) -> int:
         directory=directory, study=study, cores=here.cores, extra=arguments.extra, everything=arguments.all
     )
     work = workload.load(study, directory, arguments.extra)
+    work.check_models()
     found = make(dry_run, work, here, arguments.tokens_per_second)
     fits = not found.shortages
     print(json.dumps({**asdict(found), "fits": fits}, indent=2) if arguments.json else found.text())

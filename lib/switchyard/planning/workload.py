@@ -16,7 +16,7 @@ from switchyard.planning.footprint import GB
 from switchyard.planning.jobs import ROOT, Job
 from switchyard.study.config import merge, read, resolve
 from switchyard.study.configurations import Configuration, configurations
-from switchyard.study.models import is_cached, known_structure
+from switchyard.study.models import is_cached, known_structure, own_config
 
 REPEATED_SAMPLES = 20
 """Samples that each experiment runs twice (`evaluation.experiment.REPEAT_SAMPLES`, which needs torch)."""
@@ -113,6 +113,19 @@ class Workload:
         if prepares:
             return 2 * footprint.parameters(known) / GB  # checkpoints are published in 16 bits
         return self._shard_gb(known) if observes else self._experiment_gb(job, known)
+
+    def check_models(self) -> None:
+        """Refuse a model of the user's whose routers rules cannot stand in for, as far as its class says so now."""
+        for name in dict.fromkeys(
+            [*self.config["evaluation"]["models"], *self.config["observation"]["models"]]
+        ):
+            entry = self.config["models"][name]
+            stated = (entry.get("structure") or {}).get("model_type")
+            fields = own_config(entry, self.directory) or (stated and {"model_type": stated})
+            if entry["source"] != "pocket" and fields:
+                from switchyard.models.routers import check_fields
+
+                check_fields(fields)
 
     def _prepared(self, dataset: str) -> str:
         return f"{self.results}/prepare/datasets/{dataset}.parquet"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -12,6 +12,7 @@ import torch
 
 from switchyard.errors import InputError
 from switchyard.models.blocks import MoEBlock, describe, find_moe_blocks
+from switchyard.models.routers import faults, refuse, router_answer
 from switchyard.routing.experts import RAGGED, forget, own_implementation, remember
 from switchyard.routing.rows import Rows
 from switchyard.routing.selection import Selection
@@ -24,21 +25,29 @@ if TYPE_CHECKING:
     Observer = Callable[[int, Tensor, Selection, TokenContext], None]
 
 _attached: WeakSet[nn.Module] = WeakSet()
+_checked: WeakSet[nn.Module] = WeakSet()
+"""Routers whose first answer was that of softmax, then top-k."""
 
 
 class Attachment:
     """A rule inside a model: what `attach` gives."""
 
     def __init__(
-        self, blocks: Sequence[MoEBlock], rule: RoutingRule | None, observer: Observer | None
+        self,
+        blocks: Sequence[MoEBlock],
+        structure: Mapping[str, Any],
+        rule: RoutingRule | None,
+        observer: Observer | None,
     ) -> None:
         self.blocks = list(blocks)
         """The model's MoE blocks, in the order of the layers."""
+        self.structure = structure
         self.rule = rule
         """The rule with `trained_top_k` and `normalise` filled in; None when only observing."""
         self.observer = observer
         self._rows = Rows()
-        self._logits: list[Tensor] = []
+        self._logits: dict[int, Tensor] = {}
+        self._faults: dict[int, Tensor] = {}
         self._wants_context = observer is not None or getattr(rule, "needs_context", rule is not None)
 
     def label(self, *, sample: Sequence[int], sequence: Sequence[int]) -> None:
@@ -48,19 +57,35 @@ class Attachment:
     def _before_forward(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         self._rows.take(args, kwargs)
         self._logits.clear()
+        self._faults.clear()
 
     def _after_forward(self, module: nn.Module, args: tuple, output: Any) -> None:
-        """Refuse NaN in all layers at once: every look at a value makes a GPU wait."""
-        sums = [logits.sum().to(self._logits[0].device) for logits in self._logits]
-        if sums and torch.stack(sums).isnan().any():
-            for layer, logits in enumerate(self._logits):
+        """Refuse what is wrong in any layer, all layers at once: every look at a value makes a GPU wait."""
+        if len(self._logits) < len(self.blocks):
+            silent = next(block for block in self.blocks if block.layer not in self._logits)
+            raise InputError(
+                f"attach: the router of {silent.name} did not answer in this forward, so that its experts were not "
+                "routed by the rule; attach before the model is compiled, and leave its MoE blocks as they are"
+            )
+        first = self._logits[0].device
+        sums = [logits.sum().to(first) for logits in self._logits.values()]
+        if torch.stack(sums).isnan().any():
+            for layer, logits in self._logits.items():
                 self._refuse_nan(layer, logits)
+        for layer, found in self._faults.items():
+            refuse(layer, found, self.structure["model_type"])
+            _checked.add(self.blocks[layer].gate)
         self._logits.clear()
+        self._faults.clear()
 
     def _after_gate(self, layer: int, output: Any) -> Any:
         """Replace the weights [tokens, slots] and indices [tokens, slots] that a router answers with."""
-        logits, own_weights, own_experts = _router_answer(layer, output)
-        self._logits.append(logits)
+        logits, own_weights, own_experts = router_answer(layer, output, self.structure["top_k"])
+        self._logits[layer] = logits
+        if self.blocks[layer].gate not in _checked:
+            self._faults[layer] = faults(
+                logits, own_weights, own_experts, normalise=self.structure["normalise"]
+            )
         context = self._rows.context() if self._wants_context else None
         if self.rule is None:
             count = torch.full_like(own_experts[:, 0], own_experts.shape[-1])
@@ -96,12 +121,17 @@ def attach(
     bit; `own_when_full=False` takes the ragged one there too, without a rule as well, so that rules differ in experts
     alone.
 
-    Raises InputError for a model without MoE blocks, one that has a rule already, or NaN logits.
+    The first answer of every router is compared with softmax, then top-k, which rules stand in for
+    (`switchyard.models.routers`).
+
+    Raises InputError for a model without MoE blocks, one that has a rule already, one whose routers compute something
+    else or do not answer, or NaN logits.
     """
     core = getattr(model, "base_model", model)
     if core in _attached:
         raise InputError("attach: the model has a rule already, leave its `with` block first")
-    attachment = Attachment(find_moe_blocks(model), _fill_in(rule, model), observer)
+    structure = describe(model.config)
+    attachment = Attachment(find_moe_blocks(model), structure, _fill_in(rule, structure), observer)
     with ExitStack() as undo:
         _attached.add(core)
         undo.callback(_attached.discard, core)
@@ -142,7 +172,7 @@ def _switch_experts(
             )
 
 
-def _fill_in(rule: RoutingRule | None, model: nn.Module) -> RoutingRule | None:
+def _fill_in(rule: RoutingRule | None, structure: Mapping[str, Any]) -> RoutingRule | None:
     """The rule with what only the model knows, where the rule has such fields and they are None."""
     if not dataclasses.is_dataclass(rule):
         return rule
@@ -150,13 +180,4 @@ def _fill_in(rule: RoutingRule | None, model: nn.Module) -> RoutingRule | None:
     blank = {name: home for name, home in homes.items() if getattr(rule, name, home) is None}
     if not blank:
         return rule
-    structure = describe(model.config)
     return dataclasses.replace(rule, **{name: structure[home] for name, home in blank.items()})
-
-
-def _router_answer(layer: int, output: Any) -> tuple[Tensor, Tensor, Tensor]:
-    if not isinstance(output, tuple) or len(output) != 3:
-        raise InputError(
-            f"the router of layer {layer} does not answer (logits, weights, indices), cannot route it"
-        )
-    return output

@@ -33,7 +33,8 @@ class Rows:
     def take(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Take note of the arguments of a forward: `input_ids, attention_mask, ...` by position or by name."""
         given = {**dict(zip(("input_ids", "attention_mask"), args, strict=False)), **kwargs}
-        self._inputs = {name: given.get(name) for name in ("input_ids", "attention_mask", "inputs_embeds")}
+        names = ("input_ids", "attention_mask", "inputs_embeds", "position_ids")
+        self._inputs = {name: given.get(name) for name in names}
         self._inputs["past"] = _past_length(given.get("past_key_values"))
         self._inputs["labels"], self._labels = self._labels, None
         self._context = None
@@ -55,7 +56,11 @@ def _token_context(inputs: dict[str, Any]) -> TokenContext:
     if ids is None:
         embeds = inputs["inputs_embeds"]
         ids = torch.full(embeds.shape[:2], -1, device=embeds.device)
-    real, position = _padding_and_position(ids, inputs.get("attention_mask"), inputs["past"])
+    mask, past = inputs.get("attention_mask"), inputs["past"]
+    if isinstance(mask, dict) or (mask is not None and mask.ndim == 4):
+        real, position = _from_prepared(ids, mask, past, inputs.get("position_ids"))
+    else:
+        real, position = _padding_and_position(ids, mask, past)
     sample, sequence = (_spread(values, ids) for values in _labels(inputs["labels"], len(ids)))
     columns = (ids, sample, sequence, position.masked_fill(~real, -1), real)
     return TokenContext(*(column.flatten() for column in columns))
@@ -68,11 +73,30 @@ def _padding_and_position(ids: Tensor, mask: Tensor | None, past: int) -> tuple[
         position = torch.arange(past, past + time, device=ids.device).expand(batch, time)
         return torch.ones_like(ids, dtype=torch.bool), position
     if mask.ndim != 2:
-        raise InputError(
-            f"attach: an attention mask of {mask.ndim} dimensions hides which tokens are padding, pass [batch, time]"
-        )
+        raise InputError(f"attach: attention_mask has {mask.ndim} dimensions, give it as [batch, time]")
     seen = mask.to(ids.device).bool()[:, : past + time]
     return seen[:, -time:], seen.long().cumsum(dim=-1)[:, -time:] - 1
+
+
+def _from_prepared(
+    ids: Tensor, mask: Tensor | dict[str, Tensor], past: int, position: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """`_padding_and_position` from masks [batch, 1, time, keys] that `generate` makes for a static cache.
+
+    A token is real if a token of this forward attends to it: itself, if no other. The keys of this forward's tokens
+    follow those of the `past` ones, and come last where a sliding window has dropped some of these.
+    """
+    mask = mask.get("full_attention") if isinstance(mask, dict) else mask
+    if mask is None or position is None:
+        raise InputError(
+            "attach: the masks of this forward do not say which tokens are padding; generate with the default cache "
+            "instead of a static one"
+        )
+    time = ids.shape[1]
+    attends = mask if mask.dtype == torch.bool else mask == 0
+    start = min(past, attends.shape[-1] - time)
+    real = attends[:, 0, :, start : start + time].any(dim=1).to(ids.device)
+    return real.expand_as(ids), position.to(ids.device).expand_as(ids)
 
 
 def _labels(

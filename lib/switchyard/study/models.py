@@ -32,10 +32,15 @@ def known_structure(
         recipe = entry["training"]
         shape = {"vocab_size": vocabulary_size, "tie_word_embeddings": True, **recipe["shape"]}
         return structure({"model_type": recipe["architecture"], **shape})
-    folder = hub_snapshot(entry) if entry["source"] == "hub" else checkpoint_folder(entry, root)
-    if (content := _read(folder / "config.json")) is not None:
+    if (content := own_config(entry, root)) is not None:
         return structure(content)
     return dict(entry["structure"]) if entry.get("structure") else None
+
+
+def own_config(entry: Mapping[str, Any], root: Path = Path(".")) -> dict[str, Any] | None:
+    """The config.json of an entry's own folder or of the hub's cache, None where there is none yet."""
+    folder = hub_snapshot(entry) if entry["source"] == "hub" else checkpoint_folder(entry, root)
+    return _read(folder / "config.json")
 
 
 def checkpoint_folder(entry: Mapping[str, Any], root: Path = Path(".")) -> Path:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
 from switchyard.errors import InputError
-from switchyard.models.blocks import check_layers, describe
+from switchyard.models.blocks import MoEBlock, check_layers, describe, find_moe_blocks
 from switchyard.models.structure import structure
 
 SIZES = {
@@ -51,6 +52,11 @@ def made(family: str) -> PreTrainedConfig:
     return AutoConfig.for_model(kind, **SIZES, **settings)
 
 
+def built(config: PreTrainedConfig) -> list[MoEBlock]:
+    with torch.device("meta"):
+        return find_moe_blocks(AutoModelForCausalLM.from_config(config))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_layers_with_experts_are_those_that_the_class_builds(family: str) -> None:
     config, expected = made(family), FAMILIES[family][2]
@@ -61,7 +67,7 @@ def test_the_layers_with_experts_are_those_that_the_class_builds(family: str) ->
         6,
     )
     assert found["dense_intermediate_size"] == (24 if expected != ALL else None)
-    check_layers(config, found)
+    check_layers(built(config), found)
 
 
 @pytest.mark.parametrize("wrong", [ALL, [0, 1], [1, 4], []])
@@ -69,7 +75,7 @@ def test_another_list_of_layers_is_refused(wrong: list[int]) -> None:
     config = made("qwen2_moe, every second but one")
     found = {**describe(config), "moe_layers": wrong}
     with pytest.raises(InputError, match=r"'qwen2_moe'.*the model class builds them in \[1, 5\]") as caught:
-        check_layers(config, found)
+        check_layers(built(config), found)
     assert str(wrong) in str(caught.value)
 
 

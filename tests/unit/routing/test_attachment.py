@@ -305,6 +305,25 @@ def test_keeps_no_hold_on_the_cache() -> None:
         assert held() is None
 
 
+@pytest.mark.parametrize(
+    ("architecture", "changes"), [("olmoe", {}), ("mixtral", {}), ("mixtral", {"sliding_window": 4})]
+)
+@torch.no_grad()
+def test_rows_of_a_static_cache_are_those_of_the_default_one(
+    architecture: str, changes: dict[str, int]
+) -> None:
+    model, batch = random_model(architecture, **changes), padded_batch("left")
+    contexts: dict[str | None, list[TokenContext]] = {}
+    for cache in (None, "static"):
+        seen = contexts[cache] = []
+        with attach(model, TopK(2), observer=lambda *what, seen=seen: seen.append(what[3])):
+            model.generate(**batch, max_new_tokens=4, do_sample=False, cache_implementation=cache)
+    assert len(contexts[None]) == len(contexts["static"]) == 3 * 4
+    for one, other in zip(contexts[None], contexts["static"], strict=True):
+        assert torch.equal(one.token_id, other.token_id) and torch.equal(one.is_token, other.is_token)
+        assert torch.equal(one.position, other.position)
+
+
 def test_refuses() -> None:
     model = random_model("olmoe")
     with attach(model, TopK(2)):
@@ -317,5 +336,5 @@ def test_refuses() -> None:
     with pytest.raises(InputError, match="'llama'"), attach(LlamaForCausalLM(config), TopK(2)):
         pass
     mask = torch.ones(1, 1, 3, 3, dtype=torch.bool)
-    with pytest.raises(InputError, match="4 dimensions"):
+    with pytest.raises(InputError, match="do not say which tokens are padding"):
         observe(model, TopK(2), input_ids=torch.tensor([[4, 5, 6]]), attention_mask=mask)
