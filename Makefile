@@ -12,7 +12,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 INSTALLING := .venv/.installing
-RUN := $(BIN)/python workflow_scripts/run_study.py $(if $(STUDY),--study $(STUDY)) $(if $(CORES),--cores $(CORES))
+RUN := $(BIN)/python workflow_scripts/run_study.py $(if $(STUDY),--study '$(STUDY)') $(if $(CORES),--cores $(CORES))
 EXTRA := $(if $(ARGS),-- $(ARGS))
 # Two processes share the tests, a file at a time, each with one thread.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests --ignore tests/slurm
@@ -49,7 +49,7 @@ lint: $(INSTALLED)  ## style of the Python and Snakemake files
 	@$(BIN)/ruff format --check . >/dev/null || { echo "switchyard: error: files are not formatted; run make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/snakefmt --check Snakefile rules >/dev/null 2>&1 || { echo "switchyard: error: rules are not formatted; run make format" >&2; exit 1; }
-	@$(BIN)/python -m snakemake --lint --quiet $(if $(STUDY),--configfile $(STUDY))
+	@$(BIN)/python -m snakemake --lint --quiet $(if $(STUDY),--configfile '$(STUDY)')
 
 format: $(INSTALLED)  ## format the Python and Snakemake files
 	@$(BIN)/ruff format --quiet .

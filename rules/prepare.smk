@@ -3,6 +3,7 @@
 Reads   installed packages, local files or the hub, resources/
 Writes  prepare/corpus.parquet           the pocket corpus with its splits, and corpus.json beside it
         prepare/datasets/{dataset}.parquet   samples in the columns of their kind
+        prepare/skipped/{dataset}.parquet    rows of its source that were left out, with reasons
         prepare/models/{model}/          a model folder with its structure.json
         prepare/checkpoints/{model}/     weights on the way there, of models trained here
         prepare/corpora/{corpus}.parquet documents to observe routing on: digest, domain, side, text
@@ -48,7 +49,8 @@ rule prepare_dataset:
     input:
         lambda w: STUDY.dataset_source(w.dataset),
     output:
-        f"{OUT}/prepare/datasets/{{dataset}}.parquet",
+        samples=f"{OUT}/prepare/datasets/{{dataset}}.parquet",
+        skipped=f"{OUT}/prepare/skipped/{{dataset}}.parquet",
     log:
         f"{LOGS}/prepare_dataset/{{dataset}}.log",
     benchmark:

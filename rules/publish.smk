@@ -190,6 +190,7 @@ rule write_report:
         AGGREGATES,
         summaries=SUMMARIES,
         speed=expand(f"{EVALUATE}/speed.json", model=STUDY.models),
+        skipped=expand(f"{OUT}/prepare/skipped/{{dataset}}.parquet", dataset=STUDY.datasets),
         templates=STUDY.shipped("reports/report.md.j2", "reports/report/*.j2"),
     output:
         markdown=f"{OUT}/publish/report.md",

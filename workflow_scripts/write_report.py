@@ -6,7 +6,7 @@ from switchyard.artifacts.files import read_json, read_stamp, write_text
 from switchyard.artifacts.stamps import derived
 from switchyard.reporting.findings import derive, findings, write_findings
 from switchyard.reporting.pages import write_document
-from switchyard.reporting.report import render
+from switchyard.reporting.report import left_out, render
 from switchyard.runtime.log import logged
 from switchyard.warehouse.prints import refuse_differing_prints
 
@@ -16,6 +16,7 @@ def main(
     aggregate: Path,
     logs: Path,
     speed: list[Path],
+    skipped: list[Path],
     template: Path,
     study: str,
     markdown: Path,
@@ -28,7 +29,14 @@ def main(
     machines = {one["model"]: one["device"] for one in map(read_json, speed)}
     with derive(aggregate) as connection:
         write_findings(table, connection, made)
-        text = render(findings(connection), template, study=study, machines=machines, stamp=made)
+        text = render(
+            findings(connection),
+            template,
+            study=study,
+            machines=machines,
+            skipped=left_out(skipped),
+            stamp=made,
+        )
     write_text(markdown, text)
     write_document(page, text, title=f"Expert routing: {study}", stamp=made)
 
@@ -39,6 +47,7 @@ if __name__ == "__main__":
             aggregate=Path(snakemake.input[0]).parent,
             logs=Path(snakemake.input.summaries[0]).parents[2],
             speed=[Path(path) for path in snakemake.input.speed],
+            skipped=[Path(path) for path in snakemake.input.skipped],
             template=Path(snakemake.input.templates[0]),
             study=snakemake.params.study,
             markdown=Path(snakemake.output.markdown),

@@ -29,7 +29,7 @@ from switchyard.routing.attachment import attach
 from switchyard.routing.bh import BenjaminiHochberg
 from switchyard.routing.nulls import NullDistribution
 from switchyard.routing.topk import TopK
-from switchyard.text.sources import Rows
+from switchyard.text.sources import Row
 from switchyard.text.tasks import prepare
 
 pytestmark = pytest.mark.slow
@@ -82,7 +82,7 @@ def samples(name: str, kind: str) -> list[Sample]:
         "cloze": ("lambada", documents.lambada()),
         "choice": ("arc", documents.arc()),
     }[kind]
-    table = prepare(Rows(records, tuple(records[0]), ("made",)), kind=kind, layout=layout)
+    table = prepare([Row.of("made", i, one) for i, one in enumerate(records, 1)], kind=kind, layout=layout)
     return build_samples(
         table, shipped(name)[1], max_length=MAX_LENGTH // 2 if kind == "perplexity" else MAX_LENGTH
     )

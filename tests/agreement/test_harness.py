@@ -79,7 +79,8 @@ def write_lines(path: Path, records: Sequence[dict[str, Any]]) -> None:
 
 def published_rows(task: Task) -> list[dict[str, Any]] | None:
     path = SHARED / f"{task.published}.parquet"
-    return load_rows({"source": "file", "path": path}).records if path.is_file() else None
+    rows = load_rows({"source": "file", "path": path})
+    return [row.values for row in rows] if path.is_file() else None
 
 
 def is_common(record: dict[str, Any]) -> bool:

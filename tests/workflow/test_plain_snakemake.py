@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from workflow.checkout import RESULTS, STUDY, copy_checkout
+from workflow.checkout import RESULTS, ROOT, STUDY, copy_checkout
 
 CHEAP = "harvest_corpus"
 MADE = RESULTS / "prepare" / "corpus.parquet"
@@ -70,6 +70,52 @@ def test_it_runs_from_another_folder_in_one_with_a_blank_and_an_accent(smoke: Pa
     ran = snakemake(tmp_path, *places, "--cores", "1", CHEAP, shipped)
     assert ran.returncode == 0, ran.stderr
     assert (folder / shipped / "structure.json").is_file()
+
+
+def test_a_moved_checkout_and_one_behind_a_link_have_nothing_to_do(smoke_copy: Path, tmp_path: Path) -> None:
+    moved = smoke_copy.rename(tmp_path / "moved")
+    (tmp_path / "link").symlink_to(moved)
+    for place in (moved, tmp_path / "link"):
+        ran = snakemake(place, "--configfile", STUDY, "--cores", "1", "-n")
+        assert "Nothing to be done" in ran.stdout + ran.stderr, ran.stdout
+
+
+def test_no_path_of_this_machine_stands_in_the_records(smoke: Path) -> None:
+    records = [path for path in (smoke / ".snakemake" / "metadata").rglob("*") if path.is_file()]
+    assert len(records) > 100
+    for path in records:
+        record = path.read_text()
+        assert str(smoke) not in record and sys.prefix not in record, path
+
+
+def test_make_takes_a_study_file_with_a_blank_in_its_name() -> None:
+    command = ["make", "-n", "study", "STUDY=studies/my study.yaml"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "--study 'studies/my study.yaml'" in ran.stdout
+
+
+def test_a_checkout_that_cannot_be_written_to_is_one_line_and_runs_elsewhere(tmp_path: Path) -> None:
+    checkout = copy_checkout(tmp_path / "checkout")
+    for folder in [checkout, *(path for path in checkout.rglob("*") if path.is_dir())]:
+        folder.chmod(0o555)
+    command = [sys.executable, "workflow_scripts/run_study.py", "--study", STUDY, "--cores", "1"]
+    if os.getuid() == 0:  # who may write everywhere
+        command = [
+            "setpriv",
+            "--bounding-set=-dac_override,-dac_read_search,-fowner",
+            "--inh-caps=-all",
+            *command,
+        ]
+    ran = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=300)
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (2, 1)
+    assert ran.stderr.startswith(f"switchyard: error: {checkout}") and "--directory FOLDER" in ran.stderr
+    places = ["--directory", tmp_path / "elsewhere"]
+    (tmp_path / "elsewhere").mkdir()
+    ran = subprocess.run(
+        [*command, *places, CHEAP], cwd=checkout, capture_output=True, text=True, timeout=300
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "elsewhere" / MADE).is_file()
 
 
 def test_a_checkout_may_have_an_accent_in_its_path(tmp_path: Path) -> None:

@@ -171,17 +171,27 @@ def _choices(table: pa.Table, tokenizer: Any, max_length: int) -> Iterator[Sampl
         yield Sample(name, sequences, preview, characters=row["characters"], label=row["label"])
 
 
+_WITHOUT_ROW = (
+    "leave the sample out: take its row out of a copy of the prepared table (prepare/datasets/) and give that copy as "
+    "`source: file`, `layout: plain`"
+)
+
+
 def _continuation(
     tokenizer: Any, context: str, continuation: str, sample: int, sequence: int, max_length: int
 ) -> Sequence:
     own, targets = encode_pair(tokenizer, context, continuation)
-    if not own or not targets:
-        part = "context" if not own else "continuation"
-        raise InputError(f"sample {sample}, sequence {sequence}: the {part} has no token; drop the row")
+    place = f"sample {sample} ({context[-40:]!r}), continuation {sequence} ({continuation[:40]!r})"
+    if not own:
+        raise InputError(f"{place}: the context has no token; {_WITHOUT_ROW}")
+    if not targets:
+        raise InputError(
+            f"{place}: the continuation has no token of its own, since one token of this tokenizer spans its beginning "
+            f"and the end of the context; {_WITHOUT_ROW}"
+        )
     if len(targets) > max_length:
         raise InputError(
-            f"sample {sample}, sequence {sequence}: {len(targets)} tokens to score, max_length is {max_length}; "
-            "raise max_length or drop the row"
+            f"{place}: {len(targets)} tokens to score, max_length is {max_length}; raise max_length, or {_WITHOUT_ROW}"
         )
     return Sequence(sample, sequence, (own + targets)[-(max_length + 1) : -1], targets)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -27,15 +28,24 @@ PARTIAL = re.compile(r"\..+\.part(\.html)?")
 
 @contextmanager
 def only_run(directory: Path) -> Iterator[None]:
-    """Hold the folder for this run; raises `InputError` where another run has it, or where there are no locks."""
+    """Hold the folder for this run.
+
+    Raises:
+        InputError: another run has it, it cannot be written to, or its file system has no locks.
+    """
     path = directory / ".snakemake" / "switchyard.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, blocking=False, fallback_to_soft=False)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise busy(path.read_text() or "unknown", directory) from None
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise InputError(
+                f"{directory}: results cannot be written here ({error.strerror}); name a folder of your own: "
+                "python workflow_scripts/run_study.py --directory FOLDER"
+            ) from error
         raise InputError(
             f"{path}: cannot be locked ({error.strerror}); put the folder on a file system with locks (flock)"
         ) from error

@@ -13,9 +13,13 @@ from typing import Any
 import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from switchyard.artifacts.files import read_stamp, read_table
 from switchyard.reporting.numbers import FORMATS, counted, number
 
 Row = Mapping[str, Any]
+
+LISTED = 20
+"""Rows of a dataset that were left out and are listed; the file has all."""
 
 _place = itemgetter("dataset_order")
 
@@ -26,12 +30,14 @@ def render(
     *,
     study: str,
     machines: Mapping[str, str],
+    skipped: Sequence[Row] = (),
     stamp: dict | None = None,
 ) -> str:
     """The report on a study as Markdown text.
 
     `findings` are the rows of the view `findings`, `template` is the file `report.md.j2` among its pages, `machines`
-    says by model where its speed was measured, and `stamp` is the run stamp, printed at the end.
+    says by model where its speed was measured, `skipped` is what `left_out` gives, and `stamp` is the run stamp,
+    printed at the end.
     """
     template = Path(template)
     pages = Environment(
@@ -45,9 +51,21 @@ def render(
     pages.filters["suffixed"] = lambda text, ending: text + ending
     note = orjson.dumps(stamp, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode() if stamp else ""
     text = pages.get_template(template.name).render(
-        models=list(_models(findings)), study=study, machines=machines, stamp=note
+        models=list(_models(findings)), study=study, machines=machines, skipped=skipped, stamp=note
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def left_out(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """`dataset, skipped, samples` and `rows` (`place, reason`) of the datasets that rows were left out of."""
+    found = []
+    for path in files:
+        if rows := read_table(path).to_pylist():
+            samples = read_stamp(path)["samples"]
+            found.append(
+                {"dataset": path.stem, "skipped": len(rows), "samples": samples, "rows": rows[:LISTED]}
+            )
+    return found
 
 
 def _models(findings: Sequence[Row]) -> Iterator[dict[str, Any]]:

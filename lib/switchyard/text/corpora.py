@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from switchyard.artifacts.files import PARQUET, VERIFIED, atomic, read_table, readable, stamped
 from switchyard.errors import InputError
 from switchyard.text import wikitext
-from switchyard.text.sources import check_revision, read_file
+from switchyard.text.cells import read_text
+from switchyard.text.sources import Row, check_revision, read_file
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +125,11 @@ def read_texts(
     if entry["source"] == "pocket":
         found = _pocket(*files)
     else:
-        rows = _of_hub(entry) if entry["source"] == "hub" else _of_files(files)
+        rows = (
+            _of_hub(entry)
+            if entry["source"] == "hub"
+            else chain.from_iterable(map(read_file, map(Path, files)))
+        )
         cells = _cells(rows, entry["text"], entry["domain"])
         found = cells if entry["layout"] == "plain" else _pages(cells)
     for text in islice(found, entry["num_samples"]):
@@ -145,13 +150,7 @@ def _rows(path: str | Path, columns: list[str] | None = None) -> Iterator[dict[s
             yield from batch.to_pylist()
 
 
-def _of_files(files: Iterable[str | Path]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in files:
-        rows = read_file(Path(path))
-        yield from ((rows.place(number), record) for number, record in enumerate(rows.records))
-
-
-def _of_hub(entry: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _of_hub(entry: Mapping[str, Any]) -> Iterator[Row]:
     """Rows as they are downloaded: of a corpus of terabytes the first `num_samples` cost their own bytes only."""
     place = f"hub dataset {entry['repository']!r}"
     check_revision(entry["revision"], place=place)
@@ -166,7 +165,7 @@ def _of_hub(entry: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             streaming=True,
         )
         for number, row in enumerate(rows, 1):
-            yield f"{place}, row {number}", row
+            yield Row.of(place, number, row)
     except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
         told = next(iter(str(error).splitlines()), type(error).__name__).rstrip(". ")
         raise InputError(
@@ -175,21 +174,19 @@ def _of_hub(entry: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         ) from error
 
 
-def _cells(rows: Iterable[tuple[str, dict[str, Any]]], column: str, domain: str | None) -> Iterator[Text]:
-    for place, row in rows:
-        text = row.get(column)
-        if not isinstance(text, str):
-            raise InputError(f"{place}, column {column!r}: {type(text).__name__} where text is needed")
-        yield Text(text, _domain(place, row, domain) if domain else NO_DOMAIN)
+def _cells(rows: Iterable[Row], column: str, domain: str | None) -> Iterator[Text]:
+    for row in rows:
+        text = read_text(row, column, may_be_empty=True)
+        yield Text(text, _domain(row, domain) if domain else NO_DOMAIN)
 
 
-def _domain(place: str, row: dict[str, Any], column: str) -> str:
-    value: Any = row
+def _domain(row: Row, column: str) -> str:
+    value: Any = row.values
     for key in column.split("."):
         value = value.get(key) if isinstance(value, dict) else None
     if not isinstance(value, str) or not value:
         raise InputError(
-            f"{place}, column {column!r}: no name of a domain; correct `domain`, or leave it out"
+            f"{row.place}, column {column!r}: no name of a domain; correct `domain`, or leave it out"
         )
     return value
 

@@ -7,8 +7,9 @@ published sets by name, preprocessed as lm-evaluation-harness 0.4.13 does.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from itertools import islice
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -16,46 +17,58 @@ import pyarrow as pa
 from switchyard.artifacts.files import stamped
 from switchyard.errors import InputError
 from switchyard.text import hellaswag, wikitext
-from switchyard.text.cells import read_label, read_text, read_texts
+from switchyard.text.cells import REMEDY, read_cell, read_label, read_nested, read_text, read_texts
 from switchyard.text.kinds import SCHEMAS
-from switchyard.text.sources import Rows
+from switchyard.text.sources import Row
 
 log = logging.getLogger(__name__)
 
 
-class Layout(NamedTuple):
-    """Which columns a source must have, and how its rows become samples."""
+class Skipped(NamedTuple):
+    """A row that was left out, and why."""
 
-    columns: tuple[str, ...]
-    convert: Callable[[Rows], Iterator[dict[str, Any]]]
+    place: str
+    reason: str
 
 
-def prepare(rows: Rows, *, kind: str, layout: str, samples: int | None = None) -> pa.Table:
+def prepare(
+    rows: Iterable[Row],
+    *,
+    kind: str,
+    layout: str,
+    samples: int | None = None,
+    skipped: list[Skipped] | None = None,
+) -> pa.Table:
     """The prepared table of a dataset.
 
     Args:
-        rows: what `sources.load_rows` gave.
+        rows: what `sources.load_rows` gave; no more are read than needed.
         kind: perplexity, cloze or choice.
         layout: a layout of that kind.
         samples: at most this many rows for cloze and choice; pages are all kept, as windows are cut later.
+        skipped: where rows that cannot be used are listed; None refuses the first of them.
 
     Raises:
         InputError: unknown kind or layout, a missing column, or a value that cannot be used, and where.
     """
-    plan = find_layout(kind, layout)
-    missing = [column for column in plan.columns if column not in rows.columns]
-    if missing:
-        raise InputError(
-            f"{rows.name}: no column {missing[0]!r}, which {kind} layout {layout!r} needs; "
-            f"it has {', '.join(rows.columns)}"
-        )
+    convert = find_layout(kind, layout)
+    rows = iter(rows)
+    first = next(rows)
+    rows = chain([first], rows)
     wanted = None if kind == "perplexity" else samples
-    found = [{"sample_id": i, **sample} for i, sample in enumerate(islice(plan.convert(rows), wanted))]
-    _report(rows, kind, len(found), wanted)
-    return stamped(pa.Table.from_pylist(found, schema=SCHEMAS[kind]), {"kind": kind, "layout": layout})
+    given = _pages(rows) if layout == "wikitext" else rows
+    found = list(islice(_converted(given, convert, skipped), wanted))
+    if not found:
+        raise InputError(f"{first.source}: no {kind} sample in its rows; check the file and its layout")
+    if wanted is not None and len(found) < wanted:
+        log.warning("%s: %d %s samples, %d were asked for", first.source, len(found), kind, wanted)
+    number = "page" if kind == "perplexity" else "sample_id"
+    numbered = [{"sample_id": i, number: i, **one} for i, one in enumerate(found)]
+    table = pa.Table.from_pylist(numbered, schema=SCHEMAS[kind])
+    return stamped(table, {"kind": kind, "layout": layout})
 
 
-def find_layout(kind: str, layout: str) -> Layout:
+def find_layout(kind: str, layout: str) -> Convert:
     """The layout of that name, or an InputError that names the ones there are."""
     if kind not in LAYOUTS:
         raise InputError(f"dataset kind {kind!r} is unknown; use {', '.join(LAYOUTS)}")
@@ -64,119 +77,151 @@ def find_layout(kind: str, layout: str) -> Layout:
     return LAYOUTS[kind][layout]
 
 
-def _report(rows: Rows, kind: str, found: int, wanted: int | None) -> None:
-    if not found:
-        raise InputError(f"{rows.name}: no {kind} sample in {len(rows)} rows; check the file and its layout")
-    if wanted is not None and found < wanted:
-        log.warning("%s: %d %s samples, %d were asked for", rows.name, found, kind, wanted)
+def check_skipped(skipped: list[Skipped], used: int, most: float) -> None:
+    """Refuse a dataset of which more than a share `most` (0..1) of the rows that were read had to be left out."""
+    share = len(skipped) / (len(skipped) + used)
+    if share > most:
+        place, reason = skipped[0]
+        raise InputError(
+            f"{len(skipped)} rows of {len(skipped) + used} cannot be used ({share:.1%}, max_invalid_share is "
+            f"{most:.1%}); the first: {place}: {reason}; check kind and layout, or raise max_invalid_share"
+        )
 
 
-def _page(number: int, *, text: str, original: str) -> dict[str, Any]:
+def skipped_table(skipped: list[Skipped]) -> pa.Table:
+    """Columns `place, reason`, a row per row that was left out."""
+    return pa.table(
+        {name: pa.array([getattr(one, name) for one in skipped], pa.string()) for name in Skipped._fields}
+    )
+
+
+def _converted(
+    rows: Iterable[Row], convert: Convert, skipped: list[Skipped] | None
+) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        try:
+            yield convert(row)
+        except InputError as error:
+            if skipped is None:
+                raise
+            reason = str(error).removeprefix(row.place).lstrip(",: ").removesuffix(f"; {REMEDY}")
+            skipped.append(Skipped(row.place, reason))
+
+
+def _pages(rows: Iterator[Row]) -> Iterator[Row]:
+    """WikiText's rows, which are lines or pages, as pages."""
+    has_heading = False
+    first = next(rows)
+
+    def texts() -> Iterator[str]:
+        nonlocal has_heading
+        for row in chain([first], rows):
+            text = read_text(row, "text", "page", may_be_empty=True)
+            has_heading = has_heading or any(map(wikitext.is_page_heading, wikitext.split_lines(text)))
+            yield text
+
+    for number, page in enumerate(wikitext.join_pages(texts()), 1):
+        yield Row.of(f"{first.source}, pages", number, {"page": page})
+    if not has_heading:
+        raise InputError(
+            f"{first.source}, column 'text': no line is a heading ' = Title = ', which begins a page of WikiText; "
+            "use layout plain for other text, and keep the headings of WikiText"
+        )
+
+
+def _page(text: str, original: str) -> dict[str, Any]:
     return {
         "text": text,
-        "page": number,
         "original_bytes": len(original.encode()),
         "original_words": wikitext.count_words(original),
     }
 
 
-def _choice(
-    rows: Rows, index: int, column: str, *, context: str, options: list[str], label: int
-) -> dict[str, Any]:
+def _choice(row: Row, column: str, *, context: str, options: list[str], label: int) -> dict[str, Any]:
     if not all(option.strip() for option in options):
-        raise InputError(
-            f"{rows.place(index)}, column {column!r}: an option is empty; correct or drop the row"
-        )
+        raise InputError(f"{row.place}, column {column!r}: an option is empty; {REMEDY}")
     return {"context": context, "options": options, "characters": [len(o) for o in options], "label": label}
 
 
-def _plain_pages(rows: Rows) -> Iterator[dict[str, Any]]:
-    for index in range(len(rows)):
-        text = read_text(rows, index, "text")
-        yield _page(index, text=text, original=text)
+def _plain_page(row: Row) -> dict[str, Any]:
+    text = read_text(row, "text")
+    return _page(text, text)
 
 
-def _wikitext_pages(rows: Rows) -> Iterator[dict[str, Any]]:
-    lines = [read_text(rows, index, "text", may_be_empty=True) for index in range(len(rows))]
-    if not any(wikitext.is_page_heading(line) for line in lines):
-        raise InputError(f"{rows.name}, column 'text': no line is a heading ' = Title = '; use layout plain")
-    for number, page in enumerate(wikitext.join_pages(lines)):
-        yield _page(number, text=wikitext.detokenise(page), original=page)
+def _wikitext_page(row: Row) -> dict[str, Any]:
+    return _page(wikitext.detokenise(row.values["page"]), row.values["page"])
 
 
-def _plain_cloze(rows: Rows) -> Iterator[dict[str, Any]]:
-    for index in range(len(rows)):
-        yield {"context": read_text(rows, index, "context"), "target": read_text(rows, index, "target")}
+def _plain_cloze(row: Row) -> dict[str, Any]:
+    return {"context": read_text(row, "context"), "target": read_text(row, "target")}
 
 
-def _lambada(rows: Rows) -> Iterator[dict[str, Any]]:
-    for index in range(len(rows)):
-        context, _, target = read_text(rows, index, "text").rpartition(" ")
-        if not context.strip() or not target.strip():
-            raise InputError(
-                f"{rows.place(index)}, column 'text': no last word after a space; correct or drop the row"
-            )
-        yield {"context": context, "target": target}
+def _lambada(row: Row) -> dict[str, Any]:
+    """The last word of a passage; a blank or line end after it is not part of it."""
+    context, _, target = read_text(row, "text").rstrip().rpartition(" ")
+    if not context.strip() or not target.strip():
+        raise InputError(f"{row.place}, column 'text': no last word after a space; {REMEDY}")
+    return {"context": context, "target": target}
 
 
-def _plain_choice(rows: Rows) -> Iterator[dict[str, Any]]:
-    for index in range(len(rows)):
-        options = read_texts(rows, index, "options")
-        label = read_label(rows, index, "label", options=len(options))
-        context = read_text(rows, index, "context")
-        yield _choice(rows, index, "options", context=context, options=options, label=label)
+def _plain_choice(row: Row) -> dict[str, Any]:
+    options = read_texts(row, "options")
+    label = read_label(row, "label", options=len(options))
+    return _choice(row, "options", context=read_text(row, "context"), options=options, label=label)
 
 
-def _hellaswag(rows: Rows) -> Iterator[dict[str, Any]]:
-    for index in range(len(rows)):
-        endings = read_texts(rows, index, "endings")
-        context = hellaswag.context(
-            read_text(rows, index, "activity_label"),
-            read_text(rows, index, "ctx_a"),
-            read_text(rows, index, "ctx_b", may_be_empty=True),
-        )
-        label = read_label(rows, index, "label", options=len(endings))
-        options = [hellaswag.clean(ending) for ending in endings]
-        yield _choice(rows, index, "endings", context=context, options=options, label=label)
+def _hellaswag(row: Row) -> dict[str, Any]:
+    endings = read_texts(row, "endings")
+    context = hellaswag.context(
+        read_text(row, "activity_label"),
+        read_text(row, "ctx_a"),
+        read_text(row, "ctx_b", may_be_empty=True),
+    )
+    label = read_label(row, "label", options=len(endings))
+    options = [hellaswag.clean(ending) for ending in endings]
+    return _choice(row, "endings", context=context, options=options, label=label)
 
 
-def _arc(rows: Rows) -> Iterator[dict[str, Any]]:
-    for index in range(len(rows)):
-        options, names = _arc_choices(rows, index)
-        key = read_text(rows, index, "answerKey")
-        if key not in names:
-            raise InputError(
-                f"{rows.place(index)}, column 'answerKey': {key!r} is none of {', '.join(names)}"
-            )
-        context = f"Question: {read_text(rows, index, 'question')}\nAnswer:"
-        yield _choice(rows, index, "choices", context=context, options=options, label=names.index(key))
+def _arc(row: Row) -> dict[str, Any]:
+    """An item of ARC as the hub has it, or as AI2 publishes it in JSON (a `stem` and choices) and in CSV."""
+    question = read_nested(row, "question")
+    if isinstance(question, dict):
+        question, choices = question.get("stem"), question.get("choices")
+    elif "choices" in row.values:
+        choices = read_nested(row, "choices")
+    else:
+        question, *choices = re.split(r"\s*\(([A-E1-5])\)\s*", str(question))
+        choices = {"label": choices[::2], "text": choices[1::2]}
+    options, names = _arc_choices(row, choices)
+    if not isinstance(question, str) or not question.strip():
+        raise InputError(f"{row.place}, column 'question': no text; {REMEDY}")
+    key = str(read_cell(row, "answerKey", "AnswerKey"))
+    if key not in names:
+        raise InputError(f"{row.place}, column 'answerKey': {key!r} is none of {', '.join(names)}; {REMEDY}")
+    context = f"Question: {question}\nAnswer:"
+    return _choice(row, "choices", context=context, options=options, label=names.index(key))
 
 
-def _arc_choices(rows: Rows, index: int) -> tuple[list[str], list[str]]:
-    """Texts and names (`A`..`E` or `1`..`5`) of the options."""
-    value = rows.records[index].get("choices")
-    texts, names = (value.get("text"), value.get("label")) if isinstance(value, dict) else (None, None)
-    whole = all(isinstance(v, list) and all(isinstance(item, str) for item in v) for v in (texts, names))
-    if not whole or len(texts) < 2 or len(texts) != len(names):
-        raise InputError(
-            f"{rows.place(index)}, column 'choices': not two or more texts and labels; drop the row"
-        )
-    return texts, names
+def _arc_choices(row: Row, choices: Any) -> tuple[list[str], list[str]]:
+    """Texts and names (`A`..`E` or `1`..`5`) of the options, from a map of lists or a list of maps, without padding."""
+    if isinstance(choices, dict):
+        pairs = list(zip(choices.get("text") or (), choices.get("label") or (), strict=False))
+    else:
+        listed = choices if isinstance(choices, list) else []
+        pairs = [(one.get("text"), one.get("label")) for one in listed if isinstance(one, dict)]
+    pairs = [(text, str(name)) for text, name in pairs if text is not None]
+    if len(pairs) < 2 or not all(isinstance(text, str) for text, _ in pairs):
+        raise InputError(f"{row.place}, column 'choices': not two or more texts with their labels; {REMEDY}")
+    texts, names = zip(*pairs, strict=True)
+    return list(texts), list(names)
 
 
-LAYOUTS: dict[str, dict[str, Layout]] = {
-    "perplexity": {
-        "plain": Layout(("text",), _plain_pages),
-        "wikitext": Layout(("text",), _wikitext_pages),
-    },
-    "cloze": {
-        "plain": Layout(("context", "target"), _plain_cloze),
-        "lambada": Layout(("text",), _lambada),
-    },
-    "choice": {
-        "plain": Layout(("context", "options", "label"), _plain_choice),
-        "hellaswag": Layout(("activity_label", "ctx_a", "ctx_b", "endings", "label"), _hellaswag),
-        "arc": Layout(("question", "choices", "answerKey"), _arc),
-    },
+Convert = Callable[[Row], dict[str, Any]]
+"""A row as a sample; an InputError says why it cannot be one."""
+
+LAYOUTS: dict[str, dict[str, Convert]] = {
+    "perplexity": {"plain": _plain_page, "wikitext": _wikitext_page},
+    "cloze": {"plain": _plain_cloze, "lambada": _lambada},
+    "choice": {"plain": _plain_choice, "hellaswag": _hellaswag, "arc": _arc},
 }
 """Layouts by kind and name."""

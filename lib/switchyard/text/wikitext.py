@@ -49,14 +49,22 @@ def is_page_heading(line: str) -> bool:
     return heading.startswith("= ") and heading.endswith(" =")
 
 
-def join_pages(lines: Iterable[str]) -> Iterator[str]:
-    """Pages of the raw file, byte for byte, from its lines; a page begins at its heading.
+def split_lines(row: str) -> list[str]:
+    """Lines of a row, a line or a whole page, without their ends."""
+    return row.replace("\r\n", "\n").removesuffix("\n").split("\n")
+
+
+def join_pages(rows: Iterable[str]) -> Iterator[str]:
+    r"""Pages of the raw file, byte for byte; a page begins at its heading.
 
     What stands before the first heading is a page of its own unless it is blank.
+
+    Args:
+        rows: lines or whole pages, with or without an end of line, `\n` or `\r\n`.
     """
     page: list[str] = []
-    for line in lines:
-        line = line.removesuffix("\n") or _BLANK_LINE
+    for line in (line for row in rows for line in split_lines(row)):
+        line = line or _BLANK_LINE
         if is_page_heading(line):
             yield from _whole(page, end="")
             page = []

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from reference.tiny import WORDS, tiny_model, tiny_tokenizer
-from switchyard.text.sources import Rows
+from switchyard.text.sources import Row
 from switchyard.text.tasks import prepare
 
 
@@ -24,7 +24,7 @@ def model(tokenizer: Any) -> Any:
 
 def prepared(kind: str, records: list[dict[str, Any]]) -> pa.Table:
     """A prepared table from rows in the plain layout."""
-    rows = Rows(records=records, columns=tuple(records[0]), names=("made.jsonl",))
+    rows = [Row.of("made.jsonl", number, record) for number, record in enumerate(records, 1)]
     return prepare(rows, kind=kind, layout="plain")
 
 

@@ -146,7 +146,7 @@ def test_samples_limit_windows_and_too_few_are_told(caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize(
     ("context", "target", "max_length", "words"),
     [
-        ("abc", "defgh", 4, ["sample 0, sequence 0", "6 tokens", "raise max_length"]),
+        ("abc", "defgh", 4, ["sample 0 ('abc')", "6 tokens", "raise max_length"]),
         ("abc", "d", 0, ["max_length 0"]),
     ],
 )

@@ -92,13 +92,13 @@ def test_files_one_after_the_other_with_domains_in_maps(tmp_path: Path) -> None:
         Text("a", "web"),
         Text("b", "books"),
     ]
-    with pytest.raises(InputError, match=r"2\.jsonl, row 2, column 'meta\.set': no name of a domain"):
+    with pytest.raises(InputError, match=r"2\.jsonl, line 2, column 'meta\.set': no name of a domain"):
         list(read_texts(entry, files=[first, second]))
     assert {one.domain for one in read_texts(PLAIN, files=[first])} == {NO_DOMAIN}
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"1\.jsonl, row 1, column 'content': NoneType where text is needed"):
+    with pytest.raises(InputError, match=r"1\.jsonl, line 1: no column 'content'.*it has text"):
         list(read_texts(PLAIN | {"text": "content"}, files=[jsonl(tmp_path / "1.jsonl", [{"text": "a"}])]))
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from switchyard.errors import InputError
-from switchyard.text.sources import load_rows, read_files
+from switchyard.text.sources import load_rows
 
 ROWS = [{"text": "one two", "n": 1}, {"text": "three four", "n": 2}]
 
@@ -27,38 +31,136 @@ def parquet(folder: Path, name: str, rows: list[dict]) -> Path:
 def refused(dataset: dict, folder: Path) -> str:
     """The single line that `load_rows` refuses a dataset with."""
     with pytest.raises(InputError) as caught:
-        load_rows(dataset, folder=folder)
+        list(load_rows(dataset, folder=folder))
     message = str(caught.value)
     assert "\n" not in message
     return message
 
 
-def test_parquet_and_jsonl_give_the_same_rows(tmp_path: Path) -> None:
-    parquet(tmp_path, "a.parquet", ROWS)
-    write(tmp_path, "a.jsonl", b'{"text": "one two", "n": 1}\n\n{"text": "three four", "n": 2}\n')
-    first = load_rows({"source": "file", "path": "a.parquet"}, folder=tmp_path)
-    second = load_rows({"source": "file", "path": "a.jsonl"}, folder=tmp_path)
-    assert first.records == second.records == ROWS
-    assert first.columns == second.columns == ("text", "n")
+def values(folder: Path, name: str) -> list[dict]:
+    return [row.values for row in load_rows({"source": "file", "path": name}, folder=folder)]
+
+
+JSONL = b'{"text": "one two", "n": 1}\n\n{"text": "three four", "n": 2}\n'
+FILES = {
+    ".jsonl": JSONL,
+    ".ndjson": JSONL,
+    ".json": b'[{"text": "one two", "n": 1}, {"text": "three four",\n "n": 2}]\n',
+    ".csv": b'text,n\none two,1\n"three four",2\n',
+}
+PACKED = {
+    "": lambda content: content,
+    ".gz": gzip.compress,
+    ".zst": lambda content: pa.compress(content, codec="zstd", asbytes=True),
+}
+
+
+@pytest.mark.parametrize("packing", PACKED)
+@pytest.mark.parametrize("suffix", [*FILES, ".parquet"])
+def test_every_format_gives_the_same_rows(tmp_path: Path, suffix: str, packing: str) -> None:
+    content = FILES.get(suffix) or parquet(tmp_path, "whole.parquet", ROWS).read_bytes()
+    name = f"a{suffix}{packing}"
+    write(tmp_path, name, PACKED[packing](content))
+    expected = [{**row, "n": str(row["n"])} for row in ROWS] if suffix == ".csv" else ROWS
+    assert values(tmp_path, name) == expected
+
+
+@pytest.mark.parametrize("suffix", FILES)
+def test_line_ends_and_a_byte_order_mark_change_nothing(tmp_path: Path, suffix: str) -> None:
+    plain = FILES[suffix]
+    write(tmp_path, f"plain{suffix}", plain)
+    write(tmp_path, f"other{suffix}", b"\xef\xbb\xbf" + plain.replace(b"\n", b"\r\n"))
+    write(tmp_path, f"packed{suffix}", gzip.compress(b"\xef\xbb\xbf" + plain))  # named without .gz
+    expected = values(tmp_path, f"plain{suffix}")
+    assert values(tmp_path, f"other{suffix}") == values(tmp_path, f"packed{suffix}") == expected
+
+
+def test_a_list_within_an_object_is_the_rows(tmp_path: Path) -> None:
+    content = b'{"version": 1, "data": [{"text": "one two", "n": 1}, {"text": "three four", "n": 2}]}'
+    write(tmp_path, "a.json", content)
+    write(tmp_path, "indented.json", content.replace(b"{", b"{\n"))
+    write(tmp_path, "lines.json", JSONL)
+    assert (
+        values(tmp_path, "a.json")
+        == values(tmp_path, "indented.json")
+        == values(tmp_path, "lines.json")
+        == ROWS
+    )
+
+
+def test_json_values_are_as_they_are_written(tmp_path: Path) -> None:
+    """No date, number or missing value is guessed: a label may be "1", 1.0 or null."""
+    rows = [{"label": "1", "when": "2024-01-01"}, {"label": 1.0}, {"label": None, "more": [{"deep": "01"}]}]
+    write(tmp_path, "a.json", json.dumps(rows).encode())
+    assert values(tmp_path, "a.json") == rows
 
 
 def test_places_are_counted_within_each_file(tmp_path: Path) -> None:
     paths = [parquet(tmp_path, name, ROWS) for name in ("a.parquet", "b.parquet")]
-    rows = read_files(paths)
-    assert len(rows) == 4
-    assert [rows.place(i).removeprefix(str(tmp_path)) for i in (0, 1, 2, 3)] == [
+    write(tmp_path, "c.jsonl", JSONL)
+    rows = load_rows({"source": "file", "paths": [*paths, "c.jsonl"]}, folder=tmp_path)
+    assert [row.place.removeprefix(str(tmp_path)) for row in rows] == [
         "/a.parquet, row 1",
         "/a.parquet, row 2",
         "/b.parquet, row 1",
         "/b.parquet, row 2",
+        "/c.jsonl, line 1",
+        "/c.jsonl, line 3",
     ]
+
+
+MEMORY = """
+import resource, sys
+from itertools import islice
+from pathlib import Path
+from switchyard.text.sources import read_file
+list(islice(read_file(Path(sys.argv[1])), 3))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert sum(1 for _ in read_file(Path(sys.argv[2]))) == 60_000
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet", ".jsonl.gz"])
+def test_a_large_file_takes_no_more_memory_than_a_part_of_it(tmp_path: Path, suffix: str) -> None:
+    rows = [{"text": f"{number} " + "word " * 300} for number in range(60_000)]  # 90 MB
+    for name, some in (("small", rows[:100]), ("large", rows)):
+        content = "\n".join(json.dumps(row) for row in some)
+        content = f"[{content}]".replace("\n", ",\n") if suffix == ".json" else content
+        content = "text\n" + "\n".join(row["text"] for row in some) if suffix == ".csv" else content
+        if suffix == ".parquet":
+            pq.write_table(pa.Table.from_pylist(some), tmp_path / (name + suffix), row_group_size=2000)
+        else:
+            raw = content.encode()
+            write(tmp_path, name + suffix, gzip.compress(raw, 1) if suffix.endswith(".gz") else raw)
+    command = [
+        sys.executable,
+        "-c",
+        MEMORY,
+        *(str(tmp_path / (name + suffix)) for name in ("small", "large")),
+    ]
+    grown_kb = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert grown_kb < 60_000
 
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("gone.parquet", None, ["gone.parquet", "no such file"]),
-        ("a.csv", b"text\nx\n", ["a.csv", "'.csv'", ".parquet, .jsonl"]),
+        ("a.txt", b"text\nx\n", ["a.txt", "must end in .parquet, .jsonl", "rename"]),
+        ("a.xlsx.gz", b"text\nx\n", ["a.xlsx.gz", "must end in .parquet, .jsonl"]),
+        ("a.csv", b"text,n\nx\n", ["a.csv, row 1", "fields", "columns"]),
+        ("a.csv", b"text,n\nx,1,2\n", ["a.csv, row 1", "fields", "columns"]),
+        ("a.csv", b"text\n\xff\n", ["a.csv, after row 0", "UTF-8"]),
+        ("a.csv", b"text\n", ["a.csv", "no rows"]),
+        ("a.json", b"[]", ["a.json", "no rows"]),
+        ("a.json", b'[{"text": "x"}, ["x"]]', ["a.json", "row 2", "list", "object"]),
+        ("a.json", b'[{"text": "x"}, {"text": ', ["a.json", "not JSON"]),
+        ("a.json", b'{"text": "x"}', ["a.json", "0 lists of objects", ".jsonl"]),
+        ("a.json", b'{"text": "x"}\n{"text": ', ["a.json, line 2", "not JSON"]),
+        ("a.json", b'{"a": [{"b": 1}], "c": [{"d": 1}]}', ["a.json", "2 lists of objects"]),
+        ("a.jsonl.gz", gzip.compress(JSONL * 100)[:-20], ["a.jsonl.gz", "not a whole gzip file", "fetch"]),
+        ("a.jsonl", b'{"text": "a \\ud83d b"}\n', ["a.jsonl, line 1", "not JSON"]),
         ("a.jsonl", b"", ["a.jsonl", "empty"]),
         ("a.jsonl", b"\n\n", ["a.jsonl", "no rows"]),
         ("a.jsonl", b'{"text": "x"}\n{"text": \n', ["a.jsonl, line 2", "not JSON"]),

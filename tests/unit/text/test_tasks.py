@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 from switchyard.artifacts.files import read_stamp, write_table
 from switchyard.errors import InputError
 from switchyard.text.kinds import SCHEMAS, kind_of
-from switchyard.text.sources import Rows, load_rows
-from switchyard.text.tasks import LAYOUTS, prepare
+from switchyard.text.sources import Row, load_rows
+from switchyard.text.tasks import LAYOUTS, Skipped, check_skipped, prepare
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 
@@ -31,9 +32,8 @@ ARC = {
 CHOICE = {"context": "It rains", "options": ["water", "sand"], "label": 0}
 
 
-def rows(*records: dict[str, Any]) -> Rows:
-    columns = tuple(dict.fromkeys(column for record in records for column in record))
-    return Rows(records=list(records), columns=columns, names=("set.jsonl",))
+def rows(*records: dict[str, Any]) -> list[Row]:
+    return [Row.of("set.jsonl", number, record) for number, record in enumerate(records, 1)]
 
 
 def refused(kind: str, layout: str, *records: dict[str, Any]) -> str:
@@ -74,6 +74,75 @@ def test_arc_items_may_have_three_to_five_choices_named_by_letters_or_numbers() 
     assert [sample["label"] for sample in samples] == [label for _, _, label in asked]
     assert [sample["options"] for sample in samples] == [texts[: len(names)] for names, _, _ in asked]
     assert [sample["characters"] for sample in samples] == [[4, 5, 5, 4, 6][: len(n)] for n, _, _ in asked]
+
+
+ARC_PUBLISHED = {
+    "the hub's, padded": ARC
+    | {"choices": {"text": ["sand", "water", "stone", None], "label": ["1", "2", "3", "4"]}},
+    "AI2's JSON": {
+        "question": {
+            "stem": "What is wet?",
+            "choices": [
+                {"text": "sand", "label": "A"},
+                {"text": "water", "label": "B"},
+                {"text": "stone", "label": "C"},
+            ],
+        },
+        "answerKey": "B",
+    },
+    "AI2's CSV": {"question": "What is wet? (A) sand (B) water (C) stone", "AnswerKey": "B"},
+    "the hub's as CSV": {
+        "question": "What is wet?",
+        "choices": "{'text': ['sand', 'water', 'stone'], 'label': ['A', 'B', 'C']}",
+        "answerKey": "B",
+    },
+    "a list of choices": {
+        "question": "What is wet?",
+        "choices": [{"text": t, "label": n} for t, n in zip(("sand", "water", "stone"), "123", strict=True)],
+        "answerKey": 2,
+    },
+}
+
+
+@pytest.mark.parametrize("form", ARC_PUBLISHED)
+def test_every_published_form_of_arc_is_the_same_item(form: str) -> None:
+    table = prepare(rows(ARC_PUBLISHED[form]), kind="choice", layout="arc")
+    assert table.equals(prepare(rows(ARC), kind="choice", layout="arc"))
+
+
+@pytest.mark.parametrize("label", ["1", 1, 1.0, "1.0", " 1 "])
+@pytest.mark.parametrize("write", [lambda texts: texts, json.dumps, repr])
+def test_every_published_form_of_hellaswag_is_the_same_item(label: Any, write: Any) -> None:
+    record = HELLASWAG | {"label": label, "endings": write(HELLASWAG["endings"])}
+    table = prepare(rows(record), kind="choice", layout="hellaswag")
+    assert table.equals(prepare(rows(HELLASWAG), kind="choice", layout="hellaswag"))
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", " ", " \n"])
+def test_what_follows_the_last_word_is_no_part_of_it(end: str) -> None:
+    table = prepare(rows({"text": f"he said to the man{end}"}), kind="cloze", layout="lambada")
+    assert table.to_pylist() == [{"sample_id": 0, "context": "he said to the", "target": "man"}]
+
+
+def test_rows_that_cannot_be_used_are_listed_with_their_reason() -> None:
+    given = rows(CHOICE, CHOICE | {"label": 7}, CHOICE, CHOICE | {"options": ["x", ""]}, CHOICE)
+    skipped: list[Skipped] = []
+    table = prepare(given, kind="choice", layout="plain", samples=3, skipped=skipped)
+    assert table["sample_id"].to_pylist() == [0, 1, 2]
+    assert skipped == [
+        Skipped("set.jsonl, row 2", "column 'label': label 7 is outside 0..1"),
+        Skipped("set.jsonl, row 4", "column 'options': an option is empty"),
+    ]
+    check_skipped(skipped, 3, 0.4)
+    with pytest.raises(
+        InputError, match=r"2 rows of 5 cannot be used \(40.0%.*row 2.*outside 0..1.*max_invalid_share"
+    ):
+        check_skipped(skipped, 3, 0.39)
+
+
+def test_a_set_without_a_row_that_can_be_used_is_refused() -> None:
+    with pytest.raises(InputError, match="no choice sample"):
+        prepare(rows(CHOICE | {"label": 7}), kind="choice", layout="plain", skipped=[])
 
 
 def test_lambada_asks_for_what_follows_the_last_space() -> None:
@@ -124,9 +193,8 @@ def test_fewer_samples_than_wanted_are_told(caplog: pytest.LogCaptureFixture) ->
     [
         ("riddle", "plain", CHOICE, ["'riddle'", "perplexity, cloze, choice"]),
         ("choice", "lambada", CHOICE, ["'lambada'", "plain, hellaswag, arc"]),
-        ("cloze", "lambada", {"words": "x"}, ["set.jsonl", "'text'", "it has words"]),
+        ("cloze", "lambada", {"words": "x"}, ["set.jsonl, row 1", "'text'", "it has words"]),
         ("cloze", "lambada", {"text": "single"}, ["set.jsonl, row 1", "'text'", "last word"]),
-        ("cloze", "lambada", {"text": "ends with space "}, ["row 1", "last word"]),
         ("cloze", "plain", {"context": " ", "target": "x"}, ["row 1", "'context'", "empty"]),
         ("perplexity", "plain", {"text": 5}, ["row 1", "'text'", "int"]),
         ("perplexity", "plain", {"text": None}, ["row 1", "'text'", "NoneType"]),
@@ -156,7 +224,9 @@ def test_a_value_that_cannot_be_used_is_named(
 
 
 def test_a_column_that_one_row_lacks_names_the_row() -> None:
-    assert "set.jsonl, row 2, column 'text'" in refused("perplexity", "plain", {"text": "x"}, {"other": "y"})
+    assert "set.jsonl, row 2: no column 'text'" in refused(
+        "perplexity", "plain", {"text": "x"}, {"other": "y"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,14 +241,14 @@ def test_published_sets_are_read_whole(name: str, kind: str, layout: str, sample
     path = SHARED / f"{name}.parquet"
     if not path.is_file():
         pytest.skip(f"{path.name} is not in {path.parent}")
-    source = load_rows({"source": "file", "path": path})
+    source = list(load_rows({"source": "file", "path": path}))
     table = prepare(source, kind=kind, layout=layout)
     assert table.num_rows == samples
     if layout == "arc":
         assert {len(options) for options in table["options"].to_pylist()} == {3, 4, 5}
-        assert {row["answerKey"] for row in source.records} >= set("124ABCD")
+        assert {row.values["answerKey"] for row in source} >= set("124ABCD")
     if layout == "hellaswag":
-        assert table["label"].to_pylist() == [int(row["label"]) for row in source.records]
+        assert table["label"].to_pylist() == [int(row.values["label"]) for row in source]
     if layout == "lambada":
         whole = [f"{row['context']} {row['target']}" for row in table.to_pylist()]
-        assert whole == [row["text"] for row in source.records]
+        assert whole == [row.values["text"] for row in source]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from switchyard.text import wikitext
-from switchyard.text.sources import load_rows
+from switchyard.text.sources import Row, load_rows
 from switchyard.text.tasks import prepare
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -52,6 +52,23 @@ def test_pages_are_the_raw_file_cut_at_its_headings() -> None:
 def test_lines_with_and_without_their_ends_give_the_same_pages() -> None:
     bare = [line.removesuffix("\n") for line in LINES]
     assert list(wikitext.join_pages(bare)) == list(wikitext.join_pages(LINES))
+
+
+def test_rows_may_be_lines_or_pages_with_either_line_end() -> None:
+    def tables(*texts: str) -> list[dict]:
+        rows = [Row.of("set", number, {"text": text}) for number, text in enumerate(texts, 1)]
+        return prepare(rows, kind="perplexity", layout="wikitext").to_pylist()
+
+    lines = LINES[1:]
+    expected = tables(*lines)
+    raw = "".join(line or " \n" for line in lines)
+    first, second = raw[: raw.index(" = Second")], raw[raw.index(" = Second") :]
+    assert len(expected) == 2
+    assert tables(first, second) == tables(raw) == expected
+    assert tables(*(line.replace("\n", "\r\n") for line in lines)) == expected
+    assert tables(first.replace("\n", "\r\n"), second) == expected
+    pages = [Row.of("set", number, {"page": text}) for number, text in enumerate((first, second), 1)]
+    assert prepare(pages, kind="perplexity", layout="wikitext").to_pylist() == expected
 
 
 def test_text_before_the_first_heading_is_a_page() -> None:
