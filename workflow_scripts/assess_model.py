@@ -7,6 +7,7 @@ import torch
 from switchyard.artifacts.files import read_json, read_table, write_json
 from switchyard.artifacts.stamps import stamp
 from switchyard.evaluation.assessment import assess
+from switchyard.evaluation.experiment import count_sequences
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.runtime.log import logged
 from switchyard.runtime.progress import bar
@@ -25,11 +26,13 @@ def main(
     output: Path,
     code: str,
 ) -> None:
-    with bar(samples * len(datasets), f"assess_model {name}", unit="sequences") as progress:
+    tables = {dataset: read_table(path) for dataset, path in datasets.items()}
+    total = sum(count_sequences(table, samples) for table in tables.values())
+    with bar(total, f"assess_model {name}", unit="sequences") as progress:
         found = assess(
             load_model(model, dtype=dtype, gpu_mem_gb=gpu_mem_gb),
             load_tokenizer(model),
-            {dataset: read_table(path) for dataset, path in datasets.items()},
+            tables,
             structure=read_json(model / "structure.json"),
             max_length=max_length,
             samples=samples,

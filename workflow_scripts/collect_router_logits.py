@@ -7,7 +7,7 @@ import torch
 from switchyard.artifacts.files import read_table
 from switchyard.artifacts.stamps import stamp
 from switchyard.evaluation.router_logits import collect_router_logits
-from switchyard.models.load import folder_digest, load_model, load_tokenizer
+from switchyard.models.load import check_length, folder_digest, load_model, load_tokenizer
 from switchyard.routing.logit_table import write_logits
 from switchyard.runtime.log import logged
 from switchyard.runtime.progress import bar
@@ -26,8 +26,9 @@ def main(
     gpu_mem_gb: int,
     code: str,
 ) -> None:
+    check_length(model, max_length)
     settings = {"dtype": dtype, "tokens": tokens, "max_length": max_length, "batch_tokens": batch_tokens}
-    with bar(tokens // max_length + 1, f"collect_router_logits {name}", unit="windows") as progress:
+    with bar(None, f"collect_router_logits {name}", unit="windows") as progress:  # pages end short ones
         logits = collect_router_logits(
             load_model(model, dtype=dtype, gpu_mem_gb=gpu_mem_gb),
             load_tokenizer(model),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from switchyard.artifacts.stamps import stamp
-from switchyard.models.load import load_tokenizer
+from switchyard.models.load import check_length, load_tokenizer
 from switchyard.observation.windows import write_windows
 from switchyard.runtime.log import logged
 from switchyard.text.corpora import documents_of
@@ -19,6 +19,7 @@ def main(
     batch_tokens: int,
     code: str,
 ) -> None:
+    check_length(model, max_length)
     settings = {"tokens": tokens, "max_length": max_length, "batch_tokens": batch_tokens}
     inputs = {"corpus": corpus, "tokenizer": model / "tokenizer.json"}
     write_windows(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from switchyard.evaluation.likelihood import Progress, score
@@ -21,6 +22,13 @@ class TraceWriter(Protocol):
     """What is shown every token's routing; `traces.writer.TraceWriter` is one."""
 
     def observe(self, layer: int, logits: Any, selection: Any, context: Any) -> None: ...
+
+
+def count_sequences(table: pa.Table, samples: int) -> int:
+    """Most sequences of the first `samples` samples of a prepared dataset: one each, or one per option of a choice."""
+    if "options" not in table.column_names:
+        return samples
+    return int(pc.sum(pc.list_value_length(table["options"].slice(0, samples))).as_py() or 0)
 
 
 def run_experiment(

@@ -6,16 +6,14 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from switchyard.artifacts.digests import digests
 from switchyard.artifacts.files import read_json, read_table
 from switchyard.artifacts.stamps import stamp
-from switchyard.evaluation.experiment import REPEAT_SAMPLES
+from switchyard.evaluation.experiment import REPEAT_SAMPLES, count_sequences
 from switchyard.evaluation.run import Files, write_experiment
-from switchyard.models.load import folder_digest, load_model, load_tokenizer
+from switchyard.models.load import check_length, folder_digest, load_model, load_tokenizer
 from switchyard.runtime.progress import bar
 from switchyard.study.experiment import Experiment
 
@@ -60,6 +58,7 @@ def evaluate(
     """
     it = Experiment.from_json(experiment)
     torch.set_num_threads(it.run.threads)
+    check_length(Path(model), it.dataset_entry["max_length"])
     folder, places = Path(model), Files(**{name: Path(path) for name, path in files.items()})
     read = digests(reads)
     rule = it.build_rule(reads)
@@ -69,7 +68,8 @@ def evaluate(
     made = stamp(code=code, config=it.as_json(), inputs=inputs, model={"name": it.model, "dtype": it.dtype})
     head["provenance"] = {**made, "experiment": it.as_json(), "rule": it.rule_as_run(rule)}
     table = read_table(dataset)
-    with bar(sequences(table, it.samples), f"{it.config} {it.dataset}", unit="sequences") as progress:
+    total = count_sequences(table, it.samples) + count_sequences(table, min(it.samples, REPEAT_SAMPLES))
+    with bar(total, f"{it.config} {it.dataset}", unit="sequences") as progress:
         write_experiment(
             loaded.model, loaded.tokenizer, it, rule, table, places, head=head, progress=progress.update
         )
@@ -95,11 +95,3 @@ def load(folder: Path, dtype: str, gpu_mem_gb: int, as_of: tuple[int, ...]) -> L
 def written(folder: Path) -> tuple[int, ...]:
     """When each file of a folder was last written, in nanoseconds: another number where one is replaced."""
     return tuple(path.stat().st_mtime_ns for path in sorted(folder.rglob("*")))
-
-
-def sequences(table: pa.Table, samples: int) -> int:
-    """Sequences of an experiment and its repeat, for the progress bar."""
-    if "options" not in table.column_names:
-        return samples + min(samples, REPEAT_SAMPLES)
-    options = pc.list_value_length(table["options"]).to_numpy()
-    return int(options[:samples].sum() + options[: min(samples, REPEAT_SAMPLES)].sum())

@@ -42,7 +42,7 @@ def measure(
         token_ids: real text, long enough for the prefill; every configuration sees the same tokens.
         rounds: measured passes over all configurations.
         warmup_rounds: passes before them that are not counted.
-        prefill_tokens: tokens of a prefill, cut into rows of `sequence_length`.
+        prefill_tokens: tokens of a prefill, cut into rows of `sequence_length`, or of the model's positions if fewer.
         decode_tokens: tokens decoded one by one after `prompt_tokens`, batch 1, with a key-value cache.
         progress: called with 1 after each configuration of each round.
 
@@ -50,6 +50,7 @@ def measure(
         InputError: no rounds, no rules, or too few tokens.
     """
     _check(rules, token_ids, rounds, max(prefill_tokens, prompt_tokens + decode_tokens), prefill_tokens)
+    sequence_length = min(sequence_length, model.config.get_text_config().max_position_embeddings)
     prefill = _prefill_batch(token_ids, prefill_tokens, sequence_length).to(model.device)
     prompt = torch.tensor([token_ids[: prompt_tokens + decode_tokens]], device=model.device)
     timings: dict[str, list[Timing]] = {name: [] for name in rules}

@@ -13,6 +13,8 @@ from switchyard.artifacts.digests import DIGESTS, check_weights, known_digests
 from switchyard.artifacts.files import read_json
 from switchyard.artifacts.stamps import sha256_file, sha256_json
 from switchyard.errors import InputError
+from switchyard.models.files import TOKENIZER_FILES, fault_of_folder
+from switchyard.models.structure import length_fault
 from switchyard.runtime.placement import device
 
 if TYPE_CHECKING:
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
 
 HUB_FILES = ["*.safetensors", "*.json", "*.model", "*.txt"]
 """What is taken from a hub repository: weights without pickles, and no code."""
-
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
-"""One of them must be there: without any, transformers makes an empty tokenizer and says nothing."""
 
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
@@ -37,8 +36,8 @@ def copy_folder(source: Path, folder: Path) -> None:
     Raises:
         InputError: it is not there.
     """
-    if not (source / "config.json").is_file():
-        raise InputError(f"models: {source} holds no config.json; give a Hugging Face model folder")
+    if fault := fault_of_folder(source):
+        raise InputError(f"models: {source} {fault}")
     shutil.copytree(source, folder)
 
 
@@ -72,11 +71,9 @@ def check_folder(folder: Path) -> None:
     Raises:
         InputError: no safetensors, a file that ends early, a part of the checkpoint that is missing, no tokenizer.
     """
+    if fault := fault_of_folder(folder):
+        raise InputError(f"models: {folder} {fault}")
     files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise InputError(
-            f"models: {folder} holds no .safetensors; convert the checkpoint (pickles are never loaded)"
-        )
     index = folder / "model.safetensors.index.json"
     wanted = _weight_files(index) if index.is_file() else set()
     for name in sorted(wanted - {file.name for file in files}):
@@ -89,7 +86,23 @@ def check_folder(folder: Path) -> None:
             raise InputError(
                 f"models: {file} is truncated or damaged ({error}); fetch the checkpoint again"
             ) from error
-    load_tokenizer(folder)
+    check_tokenizer(load_tokenizer(folder), load_config(folder).get_text_config().vocab_size, folder)
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, vocab_size: int, folder: Path) -> None:
+    """Refuse a tokenizer whose ids the model's embedding of `vocab_size` rows does not have, or that begins no text."""
+    ids = {token: number for token, number in tokenizer.get_vocab().items() if number >= vocab_size}
+    if ids:
+        token, number = max(ids.items(), key=lambda item: item[1])
+        raise InputError(
+            f"models: {folder}: token {token!r} of the tokenizer has id {number}, the model has embeddings for "
+            f"{vocab_size} ids; give the tokenizer that the model was trained with"
+        )
+    if tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
+        raise InputError(
+            f"models: {folder}: the tokenizer has neither a bos nor an eos token, which stands before a text; "
+            "set one in tokenizer_config.json"
+        )
 
 
 def _weight_files(index: Path) -> set[str]:
@@ -121,6 +134,12 @@ def load_config(folder: Path):
         raise InputError(
             f"models: {folder}/config.json cannot be read ({line}); give a model that transformers knows"
         ) from error
+
+
+def check_length(folder: Path, max_length: int) -> None:
+    """Refuse sequences of `max_length` tokens for a model that was trained on shorter ones only."""
+    if fault := length_fault(read_json(folder / "structure.json"), max_length):
+        raise InputError(f"max_length: the model {folder.name} {fault}")
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -61,6 +61,17 @@ def structure(config: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
+def length_fault(structure: Mapping[str, Any], max_length: int) -> str | None:
+    """Why a model cannot be given sequences of `max_length` tokens; None where it can, or where that is not known."""
+    positions = structure.get("max_position_embeddings")
+    if positions is None or max_length <= positions:
+        return None
+    return (
+        f"was trained on sequences of at most {positions} tokens (max_position_embeddings), it would be given "
+        f"{max_length}; lower it to {positions} or less"
+    )
+
+
 def moe_layers(config: Mapping[str, Any]) -> list[int]:
     """Indices of the layers with experts, by the fields that the families use for it; all where there are none."""
     layers = range(config["num_hidden_layers"])

@@ -31,7 +31,7 @@ _HOMES = {
     "read_nulls": "nulls",
     "nulls_table": "nulls",
     "fit_nulls": "fitting",
-    "left_out": "fitting",
+    "left_out": "null_names",
     "RULES": "registry",
     "config_label": "registry",
     "rule_module": "registry",

@@ -14,7 +14,8 @@ from scipy.signal import fftconvolve
 from scipy.special import ndtr
 
 from switchyard.errors import InputError
-from switchyard.routing.nulls import NULLS, NullDistribution
+from switchyard.routing.null_names import NULLS, left_out, trim
+from switchyard.routing.nulls import NullDistribution
 
 GRID_POINTS = 2000
 """Points of a stored CDF; half evenly spaced in the logit, half in equal ratios of 1 - F, where p-values decide."""
@@ -51,16 +52,6 @@ def fit_nulls(logits: np.ndarray, top_k: int) -> dict[str, NullDistribution]:
     return {name: _fit(name, ranked, top_k) for name in NULLS if name not in skipped}
 
 
-def left_out(num_experts: int, top_k: int) -> dict[str, str]:
-    """The nulls that cannot be fitted because they drop every expert, each with the reason in a sentence."""
-    dropped = {"unselected": top_k, **{name: _trim(name) for name in NULLS if name.startswith("trimmed_")}}
-    return {
-        name: f"{name} drops {count} of {num_experts} experts and leaves none"
-        for name, count in dropped.items()
-        if count >= num_experts
-    }
-
-
 def kernel_cdf(values: np.ndarray, kernel: str = "gaussian") -> tuple[np.ndarray, np.ndarray]:
     """The CDF of the kernel density estimate of `values`, on a fine even grid: (points, cdf), both float64."""
     values = np.ravel(values)
@@ -90,14 +81,9 @@ def _remaining(name: str, ranked: np.ndarray, top_k: int) -> np.ndarray:
     if name == "unselected":
         return ranked[:, :-top_k]
     if name.startswith("trimmed_"):
-        half = _trim(name) // 2
+        half = trim(name) // 2
         return ranked[:, half:-half]
     return ranked
-
-
-def _trim(name: str) -> int:
-    """How many logits of a token `trimmed_<n>` drops: half of them the highest, half the lowest."""
-    return int(name.removeprefix("trimmed_"))
 
 
 def _empirical(ordered: np.ndarray) -> NullDistribution:

@@ -13,19 +13,6 @@ import pyarrow.compute as pc
 from switchyard.artifacts.files import read_table
 from switchyard.errors import InputError
 
-NULLS = (
-    "pooled",
-    "epanechnikov",
-    "tophat",
-    "linear",
-    "trimmed_2",
-    "trimmed_4",
-    "trimmed_8",
-    "unselected",
-    "empirical",
-)
-"""The nine variants in the order in which they are stored; `switchyard.routing.fitting` says what each is."""
-
 _SCHEMA = pa.schema(
     [("layer", pa.int16()), ("null", pa.string()), ("logit", pa.float64()), ("cdf", pa.float64())]
 )

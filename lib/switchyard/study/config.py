@@ -18,8 +18,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from switchyard.errors import InputError
+from switchyard.study.agreement import disagreements
 from switchyard.study.configurations import configurations
-from switchyard.study.models import known_structure
 
 _NUMBER = re.compile(r"[-+]?[0-9]*\.?[0-9]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 
@@ -255,16 +255,14 @@ def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
     for path, dataset in _texts(config):
         if dataset["source"] == "file" and not (root / config["data_folder"] / dataset["path"]).is_file():
             yield f"{path}.path: {config['data_folder']}/{dataset['path']} is no file; set data_folder or path"
-    for name, model in config["models"].items():
-        if model["source"] == "folder" and not (root / model["path"] / "config.json").exists():
-            yield f"models.{name}.path: {model['path']} holds no config.json; give a Hugging Face model folder"
     for name in _corpus_packages(config):
         if not any(importlib.metadata.distributions(name=name)):
             yield f"corpus.packages: {name!r} is not installed; install it or drop it from the corpus"
-    yield from _unroutable(config, root)
+    yield from _unroutable(config)
+    yield from disagreements(config, root)
 
 
-def _unroutable(config: dict[str, Any], root: Path) -> Iterator[str]:
+def _unroutable(config: dict[str, Any]) -> Iterator[str]:
     """What is wrong with the sets of configurations."""
     found = configurations(config)
     names = [(one.model, one.name) for one in found]
@@ -275,15 +273,6 @@ def _unroutable(config: dict[str, Any], root: Path) -> Iterator[str]:
         yield f"inspector.configurations: {unknown!r} is no configuration of this study; drop it or enable its set"
     for model, twice in [n for n in names if names.count(n) > 1]:
         yield f"routing: two sets give {model} the configuration {twice!r}; give each its own values"
-    for one in found:
-        known = known_structure(
-            config["models"][one.model], root=root, vocabulary_size=config["corpus"]["vocabulary_size"]
-        )
-        if known and (one.most_experts or 0) > known["num_experts"]:
-            yield (
-                f"routing.{one.set_name}: {one.name} asks for {one.most_experts} experts a token, {one.model} has "
-                f"{known['num_experts']}; lower it, or name other `models` for the set"
-            )
 
 
 def _unobservable(config: dict[str, Any], root: Path) -> Iterator[str]:
@@ -294,6 +283,14 @@ def _unobservable(config: dict[str, Any], root: Path) -> Iterator[str]:
         yield f"observation.corpus: {observation['corpus']!r} is no corpus of this study; name one of {known}"
     for unknown in sorted(set(observation["models"] or []) - set(config["models"])):
         yield f"observation.models: {unknown!r} is no model of this study; name one of {', '.join(config['models'])}"
+    length, shards = observation["max_length"], observation["shards"]
+    if (longest := max(observation["segments"])) > length:
+        yield (
+            f"observation.segments: {longest} tokens are more than a window has (max_length {length}); drop it, or "
+            "raise max_length"
+        )
+    if observation["tokens"] and shards > (windows := observation["tokens"] // length):
+        yield f"observation.shards: {shards} shards share {windows} windows of max_length; lower it"
     for name, corpus in config["corpora"].items():
         for path in corpus.get("paths", []):
             if corpus["source"] == "file" and not (root / config["data_folder"] / path).is_file():

@@ -99,6 +99,15 @@ def _spanned(model: str, name: str, given: dict[str, Any]) -> Iterator[Configura
             raise InputError(
                 f"config: routing.{name}: min_k {chosen['min_k']} is above max_k {chosen['max_k']}; lower it"
             )
+        if (
+            not chosen.get("min_k", 0)
+            <= chosen.get("target_k", chosen.get("min_k", 0))
+            <= chosen.get("max_k", 10**9)
+        ):
+            raise InputError(
+                f"config: routing.{name}: target_k {chosen['target_k']} is outside min_k {chosen['min_k']} to max_k "
+                f"{chosen['max_k']}; no alpha gives such a mean"
+            )
         try:
             own_name, label = config_name(given["rule"], chosen), config_label(given["rule"], chosen)
         except InputError as error:

@@ -13,7 +13,8 @@ from switchyard.charts.nulls import null_histograms, simes_check
 from switchyard.errors import InputError
 from switchyard.reporting.pages import write_null_summary
 from switchyard.routing.null_check import LEVELS, histograms, summary
-from switchyard.routing.nulls import NULLS, NullDistribution
+from switchyard.routing.null_names import NULLS
+from switchyard.routing.nulls import NullDistribution
 
 LAYERS = 3
 

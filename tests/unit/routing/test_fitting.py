@@ -12,7 +12,8 @@ from scipy.stats import beta, gaussian_kde, kstest, norm, triang, uniform
 
 from switchyard.errors import InputError
 from switchyard.routing.fitting import GRID_POINTS, fit_nulls, kernel_cdf, left_out
-from switchyard.routing.nulls import NULLS, NullDistribution, nulls_table, p_values, read_nulls
+from switchyard.routing.null_names import NULLS
+from switchyard.routing.nulls import NullDistribution, nulls_table, p_values, read_nulls
 
 
 @pytest.fixture

@@ -63,11 +63,11 @@ def test_every_map_refuses_unknown_keys_or_says_why_not(schema: dict) -> None:
             for key, child in node.items():
                 yield from maps(child, f"{place}.{key}")
 
-    # `routing_set` leaves what is unknown to `unevaluatedProperties`; `shape` is transformers' own configuration.
+    # `routing_set` leaves what is unknown to `unevaluatedProperties`.
     open_maps = {
         place.split(".")[-1] for place, node in maps(schema, "") if "additionalProperties" not in node
     }
-    assert open_maps == {"routing_set", "shape"}
+    assert open_maps == {"routing_set"}
 
 
 @pytest.mark.parametrize("study", [None, *STUDIES], ids=lambda path: path.stem if path else "default")
