@@ -13,6 +13,9 @@ import pyarrow.parquet as pq
 
 from switchyard.errors import InputError
 
+MOST = 2.0**62
+"""Counts sum to less."""
+
 
 def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
     """A Parquet file, or a CSV file (`.csv`) with a header; `columns`: only those of them that it has.
@@ -60,7 +63,18 @@ def whole_numbers(table: pa.Table, column: str, place: str) -> np.ndarray:
         raise InputError(
             f"{place}: column {column} holds {pc.min(values)}; give numbers from 0 upwards, this cannot be one"
         )
+    if column == "count":
+        check_sum(values.to_numpy(), f"{place}: column {column}")
     return values.to_numpy().astype(np.int64, copy=False)
+
+
+def check_sum(values: np.ndarray, place: str) -> None:
+    """Refuse numbers from 0 upwards, [rows], whose sum does not fit into 64 bits and would come out negative."""
+    total = values[np.isfinite(values)].sum(dtype=np.float64)
+    if total >= MOST:
+        raise InputError(
+            f"{place} sums to {total:.3g}, which no text has; give counts of occurrences below {MOST:.3g}"
+        )
 
 
 def names(table: pa.Table, column: str, place: str) -> tuple[np.ndarray, list[str]]:

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from switchyard.errors import InputError
-from switchyard.observation.input_tables import need
+from switchyard.observation.input_tables import check_sum, need
 
 NEEDED = ("token_id", "frequency", "mean_entropy", "routing_consistency")
 """Columns that a verdict needs; `layer` and `token_str` are used where they are there."""
@@ -104,6 +104,7 @@ def _refuse_untrue(found: pd.DataFrame, num_experts: int | None, place: str) -> 
                 "make the table again"
             )
     counts = found["frequency"].to_numpy()
+    check_sum(counts, f"{place}: column frequency")
     broken = counts[np.isfinite(counts) & (counts != np.round(counts))]
     if len(broken):
         raise InputError(f"{place}: column frequency holds {broken[0]:g}; give counts, not shares")

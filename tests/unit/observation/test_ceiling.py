@@ -117,6 +117,12 @@ GOOD = pa.Table.from_pylist([row("a", 1, 2, 3), row("b", 1, 0, 3)], SCHEMA)
         (GOOD.set_column(4, "count", pa.array([0, 0])), {}, "counts no use"),
         (GOOD.set_column(4, "count", pa.array([1, -2])), {}, "column count holds -2"),
         (GOOD.set_column(4, "count", pa.array([1.0, 2.0])), {}, "column count holds double"),
+        (GOOD.set_column(4, "count", pa.array([2**62, 2**62])), {}, "column count sums to 9.22e[+]18"),
+        (
+            GOOD.set_column(4, "count", pa.array([2**63 + 5, 1], pa.uint64())),
+            {},
+            "column count sums to 9.22e[+]18",
+        ),
         (GOOD.set_column(3, "expert", pa.array([None, 2], pa.int16())), {}, "column expert holds empty"),
         (GOOD.set_column(1, "domain", pa.array([None, "a"])), {}, "column domain has empty cells"),
         (GOOD, {"num_experts": 2}, "expert 2 is none of 2"),

@@ -292,6 +292,7 @@ GOOD = frame([60, 50, 40], [0.1, 0.2, 0.3])
         (GOOD.drop(columns="routing_consistency"), {}, "column routing_consistency is missing"),
         (GOOD.head(0), {}, "has no rows"),
         (GOOD.assign(frequency=-3), {}, "column frequency holds -3, which cannot be"),
+        (GOOD.assign(frequency=2**62), {}, "column frequency sums to"),
         (GOOD.assign(frequency=0.25), {}, "column frequency holds 0.25; give counts"),
         (GOOD.assign(mean_entropy=-0.1), {}, "column mean_entropy holds -0.1, which cannot be"),
         (GOOD.assign(mean_entropy=2.2), {"num_experts": 8}, r"mean_entropy holds 2.2, .* lies in 0..2.079"),

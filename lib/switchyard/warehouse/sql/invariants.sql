@@ -61,6 +61,10 @@ checked AS (
     UNION ALL SELECT model, config, dataset, 'layer_consistency_score', layer_consistency_score, -1.0, 1.0 FROM metrics
     UNION ALL SELECT model, config, dataset, 'perplexity', perplexity, 1.0, any_height
         FROM bounds JOIN metrics USING (model, config, dataset)
+    UNION ALL SELECT model, config, dataset, 'tokens_per_second', tokens_per_second, 0.0, any_height
+        FROM bounds JOIN metrics USING (model, config, dataset)
+    UNION ALL SELECT model, config, dataset, 'latency_ms_per_token', latency_ms_per_token, 0.0, any_height
+        FROM bounds JOIN metrics USING (model, config, dataset)
     UNION ALL SELECT model, config, dataset, 'smallest loss of a sample', smallest, 0.0, any_height
         FROM bounds JOIN losses USING (model, config, dataset)
     UNION ALL SELECT model, config, dataset, 'largest loss of a sample', largest, 0.0, any_height
