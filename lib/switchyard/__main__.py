@@ -44,6 +44,8 @@ def ship_models(arguments: argparse.Namespace) -> None:
     for assessment in sorted((arguments.study / "evaluate").glob("*/assessment.json")):
         name = assessment.parent.name
         folder = arguments.study / "prepare" / "models" / name
+        if not (folder / "training.json").is_file():
+            raise InputError(f"{folder}: was not trained by this study; set `retrain: true` for {name}")
         card = model_card(
             name,
             training=read_json(folder / "training.json"),

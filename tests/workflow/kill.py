@@ -3,7 +3,7 @@
     PYTHONPATH=lib:tests .venv/bin/python -m workflow.kill --kills 50 --study studies/smoke.yaml
 
 What stands after `--` are options of snakemake for the runs that are killed, `-- --profile profiles/slurm`; the
-undisturbed run that they are held against is a plain one. A study that completes between two kills is compared and
+undisturbed run that they are compared with is a plain one. A study that completes between two kills is compared and
 begun again from nothing, so that kills fall everywhere. Takes half a minute a kill with the smoke study.
 """
 

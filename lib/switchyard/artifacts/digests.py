@@ -16,6 +16,8 @@ from switchyard.artifacts.stamps import hash_file, sha256_file, sha256_json
 
 DIGESTS = "digests.json"
 WEIGHTS = "*.safetensors"
+MADE_BY_RULE = "structure.json"
+"""A file that a model folder has if a rule made it; such a folder has digests, too."""
 
 ALWAYS_READ_BYTES = 1_000_000_000
 """Smaller weight files are hashed at every load: it takes less than a second."""
@@ -49,8 +51,11 @@ def check_weights(folder: Path) -> None:
     """Compare the weights of a model folder with their digests, large ones only if they may have changed.
 
     Raises:
-        InputError: a weight file is missing or is not the one that was recorded.
+        InputError: a weight file, or the record of a folder that a rule made, is missing, or a weight file is not the one
+            that was recorded.
     """
+    if (folder / MADE_BY_RULE).is_file() and not (folder / DIGESTS).is_file():
+        raise damaged(folder / DIGESTS, "the file is missing")
     for name, known in known_digests(folder).items():
         path = folder / name
         if not path.is_file():

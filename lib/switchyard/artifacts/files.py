@@ -29,6 +29,9 @@ VERIFIED: dict[str, Any] = {"page_checksum_verification": True}
 """Options of a Parquet reader that compares the checksum of every page that it reads."""
 
 _ROWS_CHECKED = 8192
+RESULTS = "results"
+"""Folder of what rules make; other files are the user's own."""
+
 _FOLDER_MARK = ".snakemake_timestamp"
 
 
@@ -48,7 +51,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(path)
         os.replace(partial, path)
     except Exception as error:
-        if not isinstance(error, InputError) and (line := shortages.told(error, path)):
+        if not isinstance(error, InputError) and (line := shortages.line_about(error, path)):
             raise InputError(line) from error
         raise
     finally:
@@ -128,11 +131,11 @@ def readable(path: str | Path) -> Iterator[None]:
 
 
 def damaged(path: str | Path, reason: str) -> InputError:
-    """The error for a damaged file: what is wrong, and what to delete so that it is made again."""
+    """The error for a damaged file: what is wrong, and what to delete so that a rule makes it again."""
     path = Path(path)
-    outputs = (folder for folder in path.parents if (folder / _FOLDER_MARK).is_file())
-    remove = [next(outputs, path), *([path.resolve()] if path.is_symlink() else [])]
-    return InputError(
-        f"{path}: is damaged ({reason.strip().splitlines()[0][:120]}); "
-        f"delete {' and '.join(map(str, remove))}; the same command makes it again"
-    )
+    output = next((folder for folder in path.parents if (folder / _FOLDER_MARK).is_file()), None)
+    remove = [output or path, *([path.resolve()] if path.is_symlink() else [])]
+    remedy = f"delete {' and '.join(map(str, remove))}; the same command makes it again"
+    if output is None and RESULTS not in path.absolute().parts:
+        remedy = "fetch or make it again"
+    return InputError(f"{path}: is damaged ({reason.strip().splitlines()[0][:120]}); {remedy}")

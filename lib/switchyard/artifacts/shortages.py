@@ -27,7 +27,7 @@ _MEMORY = re.compile(r"allocate memory|out of memory|bad_alloc", re.IGNORECASE)
 _PARTIAL = re.compile(r"(?<=/)\.([^/]+)\.\d+\.part(?=/|$)")
 
 
-def told(error: BaseException, path: str | Path | None = None) -> str | None:
+def line_about(error: BaseException, path: str | Path | None = None) -> str | None:
     """One line about a shortage, None for any other error; `path` is what was being written, where that is known."""
     if fault := _of_disk(error):
         place = path or next(filter(None, map(_file_of, _chain(error))), temporary_folder())

@@ -25,7 +25,7 @@ def main(root: Path, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         code = -signal.SIGINT
     except OSError as error:
-        if not (line := shortages.told(error)):
+        if not (line := shortages.line_about(error)):
             raise
         return complain(line, 1)
     if code < 0:

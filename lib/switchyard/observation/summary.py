@@ -60,5 +60,7 @@ def _layer(seen: Observation, place: int, names: Mapping[int, str]) -> Iterator[
     yield f"  Busiest expert: {int(used.argmax())}, {used.max() / used.mean():.2f} times an even share"
     yield f"  Experts never used: {int((used == 0).sum())}"
     commonest = np.argsort(-frequency, kind="stable")[:COMMONEST]
-    told = (f"{names[one]!r} {frequency[one]:,} x {entropy[one]:.3f}" for one in commonest if frequency[one])
-    yield f"  Commonest tokens, frequency x mean entropy: {', '.join(told)}"
+    commonly = (
+        f"{names[one]!r} {frequency[one]:,} x {entropy[one]:.3f}" for one in commonest if frequency[one]
+    )
+    yield f"  Commonest tokens, frequency x mean entropy: {', '.join(commonly)}"

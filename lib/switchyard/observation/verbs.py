@@ -24,12 +24,12 @@ def measure_ceiling(arguments: argparse.Namespace) -> None:
     print(f"{found['num_experts']} experts ({found['num_experts_from']}), chance {found['chance']:.3f}")
     for layer in found["layers"]:
         shares = {name: layer["token"][name] for name in ("in_sample", "leave_one_domain_out")}
-        told = ", ".join(
+        listed = ", ".join(
             f"{name.replace('_', '-')} {'undefined' if value is None else f'{value:.3f}'}"
             for name, value in shares.items()
         )
         reasons = "".join(f" ({reason})" for reason in layer["undefined"].values())
-        print(f"layer {layer['layer']}: {told}{reasons}")
+        print(f"layer {layer['layer']}: {listed}{reasons}")
 
 
 def validate_hypothesis(arguments: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from switchyard.planning.workload import REPEATED_SAMPLES, Workload
 
 REMEDIES = {
     "host memory": "lower batch_tokens of `evaluation` and `observation`, or name fewer observation.layers",
-    "a card": "lower batch_tokens of `evaluation` and `observation`, or set the model's dtype to bfloat16",
+    "a card": "lower batch_tokens of `evaluation` and `observation`, or give the model a dtype of 16 bits",
     "disk": "set evaluation.keep_logits to false, or name a larger disk with --directory",
 }
 """What to change where a limit is exceeded."""

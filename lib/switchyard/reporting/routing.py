@@ -96,11 +96,11 @@ def write_hypothesis(path: str | Path, verdicts: Sequence[Mapping[str, Any]], **
 
 
 def _outcome(verdicts: Sequence[Mapping[str, Any]]) -> str:
-    told = []
+    counts = []
     for one in verdicts:
         holds = [layer["supported"] for layer in one["layers"]]
-        told.append(f"{sum(holds)} of {counted(len(holds), 'layer')} of {one['model']}")
-    return f"Supported in {listed(told)}."
+        counts.append(f"{sum(holds)} of {counted(len(holds), 'layer')} of {one['model']}")
+    return f"Supported in {listed(counts)}."
 
 
 def ceiling_rows(ceilings: Sequence[Mapping[str, Any]], contexts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

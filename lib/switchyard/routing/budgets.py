@@ -90,8 +90,8 @@ def read_budget(path: str | Path, *, null: str, min_k: int, max_k: int, target_k
     for row in read_table(path, columns=_SCHEMA.names).to_pylist():
         if all(row[name] == value for name, value in wanted.items()):
             return Budget(row["alpha"], row["mean_experts"])
-    told = ", ".join(f"{name} {value}" for name, value in wanted.items())
-    raise InputError(f"budget: {path} has none for {told}: solve it again")
+    asked = ", ".join(f"{name} {value}" for name, value in wanted.items())
+    raise InputError(f"budget: {path} has none for {asked}: solve it again")
 
 
 def entry_levels(logits: Sequence[np.ndarray], null: Sequence[NullDistribution], max_k: int) -> np.ndarray:

@@ -27,7 +27,7 @@ def logged(path: str | Path) -> Iterator[logging.Logger]:
         logging.basicConfig(filename=path, filemode="w", level=logging.INFO, format="%(message)s", force=True)
         yield logger
     except Exception as error:
-        line = str(error) if isinstance(error, InputError) else shortages.told(error)
+        line = str(error) if isinstance(error, InputError) else shortages.line_about(error)
         _end(logger, f"{ERROR_LINE}{' '.join(line.split())}" if line else traceback.format_exc())
 
 

@@ -50,8 +50,8 @@ class Lines:
         times = f"{tqdm.format_interval(gone)} gone, {tqdm.format_interval(left)} left"
         self._write(f"{share} % ({self.done} of {self.total} {self.unit}, {times})")
 
-    def _write(self, told: str) -> None:
-        self.stream.write(f"{self.description}: {told}\n")
+    def _write(self, text: str) -> None:
+        self.stream.write(f"{self.description}: {text}\n")
         self.stream.flush()
 
 

@@ -17,7 +17,7 @@ def known_structure(
 ) -> dict[str, Any] | None:
     """The structure (`switchyard.models.structure`) of an entry of `models`, as far as it is known now.
 
-    From the `prepared` model folder, the entry's own folder, the hub's cache, or what the entry states; a model that is
+    From the entry's own folder or the hub's cache, the `prepared` model folder, or what the entry states; a model that is
     trained here has the shape of its recipe and the corpus' `vocabulary_size`. None where nothing is known.
 
     Args:
@@ -26,14 +26,14 @@ def known_structure(
         root: the folder that relative paths start from.
         vocabulary_size: of the study's corpus.
     """
-    if prepared is not None and (known := _read(prepared / "structure.json")) is not None:
-        return known
     if entry["source"] == "pocket" and entry.get("retrain"):
         recipe = entry["training"]
         shape = {"vocab_size": vocabulary_size, "tie_word_embeddings": True, **recipe["shape"]}
         return structure({"model_type": recipe["architecture"], **shape})
     if (content := own_config(entry, root)) is not None:
         return structure(content)
+    if prepared is not None and (known := _read(prepared / "structure.json")) is not None:
+        return known
     return dict(entry["structure"]) if entry.get("structure") else None
 
 

@@ -167,9 +167,9 @@ def _of_hub(entry: Mapping[str, Any]) -> Iterator[Row]:
         for number, row in enumerate(rows, 1):
             yield Row.of(place, number, row)
     except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
-        told = next(iter(str(error).splitlines()), type(error).__name__).rstrip(". ")
+        reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(". ")
         raise InputError(
-            f"{place}, split {entry['split']!r}, revision {entry['revision']}: cannot be read ({told}); check the "
+            f"{place}, split {entry['split']!r}, revision {entry['revision']}: cannot be read ({reason}); check the "
             "names, or download files of it and use `source: file`"
         ) from error
 

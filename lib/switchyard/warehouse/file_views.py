@@ -43,9 +43,9 @@ def create_file_views(
         names = {
             name for row in rows if row[key] is not None for name in pq.read_schema(folder / row[key]).names
         }
-        for column, told in _meanings(connection, key).items():
+        for column, meaning in _meanings(connection, key).items():
             if column in names:
-                connection.execute(f"COMMENT ON COLUMN {view}.{column} IS {literal(told)}")
+                connection.execute(f"COMMENT ON COLUMN {view}.{column} IS {literal(meaning)}")
 
 
 def _part(row: dict[str, Any], path: str) -> str:
@@ -56,6 +56,6 @@ def _part(row: dict[str, Any], path: str) -> str:
 def _meanings(connection: duckdb.DuckDBPyConnection, key: str) -> dict[str, str]:
     """Comments of the columns; those of scores are those of the table `samples`."""
     if key.startswith("trace"):
-        return {name: told for name, (_, told) in COLUMNS.items()} | {LOGITS: LOGITS_MEANING}
+        return {name: meaning for name, (_, meaning) in COLUMNS.items()} | {LOGITS: LOGITS_MEANING}
     documented = "FROM duckdb_columns() WHERE table_name = 'samples' AND comment IS NOT NULL"
     return dict(connection.execute(f"SELECT column_name, comment {documented}").fetchall()) | _SCORES

@@ -24,66 +24,6 @@ FILES = {
     "configurations": "configurations",
     "equal_compute": "equal_compute",
 }
-COLUMNS = {
-    "results": [
-        "model",
-        "config_name",
-        "routing_type",
-        "k_or_max_k",
-        "alpha",
-        "dataset",
-        "perplexity",
-        "avg_experts",
-    ],
-    "overall": ["model", "config_name", "avg_experts"],
-    "layers": ["model", "config_name", "dataset", "layer", "mean_count"],
-    "usage": ["model", "config_name", "dataset", "layer", "expert", "uses"],
-    "counts": ["model", "config_name", "dataset", "count", "tokens"],
-    "differences": [
-        "model",
-        "config_name",
-        "dataset",
-        "against",
-        "loss_difference",
-        "loss_difference_low",
-        "loss_difference_high",
-    ],
-    "configurations": [
-        "model",
-        "config_name",
-        "set_name",
-        "routing_type",
-        "label",
-        "k_or_max_k",
-        "min_k",
-        "alpha",
-        "target_k",
-        "null_name",
-        "weighting",
-        "matched",
-    ],
-    "equal_compute": [
-        "model",
-        "config_name",
-        "dataset",
-        "against",
-        "samples",
-        "avg_experts",
-        "against_avg_experts",
-        "loss_difference",
-        "loss_difference_low",
-        "loss_difference_high",
-        "loss_p",
-        "loss_p_holm",
-        "loss_verdict",
-        "accuracy_difference",
-        "only_this_correct",
-        "only_against_correct",
-        "mcnemar_p",
-        "accuracy_p_holm",
-        "accuracy_verdict",
-    ],
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +41,8 @@ class Tables:
 
     @classmethod
     def read(cls, folder: str | Path) -> Tables:
-        """Read the Parquet files of `results/<study>/aggregate`; a missing file or column is an InputError."""
-        return cls(
-            **{name: _read(Path(folder) / f"{file}.parquet", COLUMNS[name]) for name, file in FILES.items()}
-        )
+        """Read the Parquet files of `results/<study>/aggregate`; a missing file is an InputError."""
+        return cls(**{name: _read(Path(folder) / f"{file}.parquet") for name, file in FILES.items()})
 
     @cached_property
     def models(self) -> list[str]:
@@ -168,11 +106,7 @@ class Tables:
         return int(rows.iloc[0])
 
 
-def _read(path: Path, columns: list[str]) -> pd.DataFrame:
+def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such table; run the aggregate stage first")
-    frame = read_table(path).to_pandas()
-    missing = [column for column in columns if column not in frame]
-    if missing:
-        raise InputError(f"{path}: no column {', '.join(missing)}; run the aggregate stage again")
-    return frame
+    return read_table(path).to_pandas()

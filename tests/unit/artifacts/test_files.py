@@ -89,15 +89,22 @@ def test_equal_tables_are_equal_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [flip_bit, truncate])
 @pytest.mark.parametrize("read", [files.read_table, files.check_pages])
-def test_a_damaged_table_is_refused_by_name(tmp_path: Path, read: Callable, damage: Callable) -> None:
-    path = tmp_path / "a.parquet"
+@pytest.mark.parametrize(
+    ("folder", "remedy"),
+    [("results", "delete {}; the same command makes it again"), ("own", "fetch or make it again")],
+)
+def test_a_damaged_table_is_refused_by_name(
+    tmp_path: Path, read: Callable, damage: Callable, folder: str, remedy: str
+) -> None:
+    path = tmp_path / folder / "a.parquet"
+    path.parent.mkdir()
     files.write_table(path, pa.table({"x": np.arange(1000) / 7}))
     read(path)
     damage(path)
     with pytest.raises(InputError) as caught:
         read(path)
     assert str(caught.value).startswith(f"{path}: is damaged (")
-    assert str(caught.value).endswith(f"delete {path}; the same command makes it again")
+    assert str(caught.value).endswith(remedy.format(path))
 
 
 def test_truncated_json_is_refused_by_name(tmp_path: Path) -> None:

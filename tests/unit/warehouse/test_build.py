@@ -18,7 +18,7 @@ def flip_bit_in_last_column(path) -> None:
 def test_a_damaged_trace_or_score_file_is_refused_by_name(study: Study, kind: str, damage) -> None:
     head = study.add("8experts_bh_a030")
     damage(head[kind])
-    with pytest.raises(InputError, match="the same command makes it again") as caught:
+    with pytest.raises(InputError, match="is damaged .*; fetch or make it again") as caught:
         study.build()
     assert str(caught.value).startswith(f"{head[kind]}: is damaged (")
     assert not study.database.exists()

@@ -33,13 +33,6 @@ def test_a_missing_table_is_named(folder):
         Tables.read(folder)
 
 
-def test_a_missing_column_is_named(folder):
-    path = folder / "routing_by_layer.parquet"
-    pd.read_parquet(path).drop(columns="mean_count").to_parquet(path)
-    with pytest.raises(InputError, match="no column mean_count"):
-        Tables.read(folder)
-
-
 def test_a_study_without_its_trained_rule_is_refused(folder):
     tables = Tables.read(folder)
     without = dataclasses.replace(tables, differences=tables.differences.iloc[:0])

@@ -126,8 +126,8 @@ def _gains(frame: pd.DataFrame, windows: list[int], x: alt.X) -> alt.LayerChart:
             own.mark_line(strokeWidth=1.6, strokeDash=dash),
             own.mark_point(size=36, opacity=1, **({"filled": True} if filled else {"fill": "white"})),
         ]
-    told = [] if (frame["measured"] == "held out").any() else [_said(f"held out: {ONE_DOMAIN}")]
-    return alt.layer(*layers, *told)
+    notes = [] if (frame["measured"] == "held out").any() else [_said(f"held out: {ONE_DOMAIN}")]
+    return alt.layer(*layers, *notes)
 
 
 def _ceilings(context: pd.DataFrame, place: str, x: alt.X) -> alt.LayerChart:
@@ -140,9 +140,9 @@ def _ceilings(context: pd.DataFrame, place: str, x: alt.X) -> alt.LayerChart:
     scale = _hues(sorted(context["context"].unique()))
     tips = [alt.Tooltip("layer:N"), alt.Tooltip("key:N"), alt.Tooltip("share:Q", format=".1%")]
     base = alt.Chart(frame).encode(x=x, y=y, color=_key(scale, scale["domain"]), tooltip=tips)
-    told = [] if len(frame) else [_said(ONE_DOMAIN)]
+    notes = [] if len(frame) else [_said(ONE_DOMAIN)]
     return alt.layer(
-        *line, base.mark_line(strokeWidth=1.6), base.mark_point(size=36, filled=True, opacity=1), *told
+        *line, base.mark_line(strokeWidth=1.6), base.mark_point(size=36, filled=True, opacity=1), *notes
     )
 
 
