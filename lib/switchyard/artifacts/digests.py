@@ -51,8 +51,7 @@ def check_weights(folder: Path) -> None:
     """Compare the weights of a model folder with their digests, large ones only if they may have changed.
 
     Raises:
-        InputError: a weight file, or the record of a folder that a rule made, is missing, or a weight file is not the one
-            that was recorded.
+        InputError: a weight file or the record of a rule's folder is missing, or a file is not the recorded one.
     """
     if (folder / MADE_BY_RULE).is_file() and not (folder / DIGESTS).is_file():
         raise damaged(folder / DIGESTS, "the file is missing")

@@ -17,7 +17,7 @@ def known_structure(
 ) -> dict[str, Any] | None:
     """The structure (`switchyard.models.structure`) of an entry of `models`, as far as it is known now.
 
-    From the entry's own folder or the hub's cache, the `prepared` model folder, or what the entry states; a model that is
+    From the entry's own folder or the hub's cache, the `prepared` folder, or what the entry states. A model that is
     trained here has the shape of its recipe and the corpus' `vocabulary_size`. None where nothing is known.
 
     Args:
