@@ -12,10 +12,8 @@ from switchyard.evaluation.likelihood import Progress, score
 from switchyard.evaluation.scores import score_table
 from switchyard.evaluation.sequences import Sample, all_sequences, build_samples, padding_token
 from switchyard.routing.attachment import attach
+from switchyard.study.experiment import REPEAT_SAMPLES
 from switchyard.text.kinds import kind_of
-
-REPEAT_SAMPLES = 20
-"""Samples that are run a second time for the stability metrics."""
 
 
 class TraceWriter(Protocol):

@@ -11,11 +11,11 @@ import torch
 from switchyard.artifacts.digests import digests
 from switchyard.artifacts.files import read_json, read_table
 from switchyard.artifacts.stamps import stamp
-from switchyard.evaluation.experiment import REPEAT_SAMPLES, count_sequences
+from switchyard.evaluation.experiment import count_sequences
 from switchyard.evaluation.run import Files, write_experiment
 from switchyard.models.load import check_length, folder_digest, load_model, load_tokenizer
 from switchyard.runtime.progress import bar
-from switchyard.study.experiment import Experiment
+from switchyard.study.experiment import REPEAT_SAMPLES, Experiment
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What there is to run on: cores, host memory, cards, free disk. Whatever is not stated is found out."""
+"""What there is to run on: cores, host memory, cards, free disk; what is not stated is found out."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from switchyard.planning.estimate import Estimate, Row, estimates, rows
 from switchyard.planning.footprint import parameters
 from switchyard.planning.jobs import Job
 from switchyard.planning.machine import Machine
-from switchyard.planning.workload import REPEATED_SAMPLES, Workload
+from switchyard.planning.workload import REPEAT_SAMPLES, Workload
 
 REMEDIES = {
     "host memory": "lower batch_tokens of `evaluation` and `observation`, or name fewer observation.layers",
@@ -72,10 +72,8 @@ def _basis(found: Sequence[Estimate], total: Row, work: Workload, rate: float | 
     others = " of other jobs" if rate else ""
     yield f"time{others}: the mean of a rule's benchmark files of earlier runs in {work.results}/job-logs"
     yield "work: one job after the other; wall: the least that chains of jobs, cores and cards allow"
-    counted = (
-        "counted" if total.exact else "counted where text is prepared, elsewhere (<=) samples x max_length"
-    )
-    yield f"tokens: {counted}; an experiment reads the first {REPEATED_SAMPLES} samples twice"
+    elsewhere = "" if total.exact else " where text is prepared, elsewhere (<=) samples x max_length"
+    yield f"tokens: counted{elsewhere}; an experiment reads the first {REPEAT_SAMPLES} samples twice"
     yield "disk: weights, traces, logs and observed counts; other files are small"
     for name in sorted({one.model for one in found if one.job.runs_model}):
         if known := work.structure(name):

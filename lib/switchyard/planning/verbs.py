@@ -15,6 +15,7 @@ def plan(arguments: argparse.Namespace) -> int:
     from switchyard.errors import InputError
     from switchyard.planning import jobs, machine, workload
     from switchyard.planning.plan import make
+    from switchyard.study.agreement import check_families
 
     directory = arguments.directory.resolve() if arguments.directory else jobs.ROOT
     if not directory.is_dir():
@@ -26,7 +27,7 @@ def plan(arguments: argparse.Namespace) -> int:
         directory=directory, study=study, cores=here.cores, extra=arguments.extra, everything=arguments.all
     )
     work = workload.load(study, directory, arguments.extra)
-    work.check_models()
+    check_families(work.config, directory)
     found = make(dry_run, work, here, arguments.tokens_per_second)
     fits = not found.shortages
     print(json.dumps({**asdict(found), "fits": fits}, indent=2) if arguments.json else found.text())
@@ -59,13 +60,8 @@ def _at_least(least: float, kind: type = float) -> Callable[[str], float]:
     """A reader of numbers for argparse."""
 
     def number(text: str) -> float:
-        try:
-            found = kind(text)
-        except ValueError:
-            found = None
-        if found is None or not least <= found < float("inf"):
-            whole = "whole " if kind is int else ""
-            raise argparse.ArgumentTypeError(f"{text}; give a {whole}number, {least:g} or more")
+        if not least <= (found := kind(text)) < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text}; give {least:g} or more")
         return found
 
     return number

@@ -16,10 +16,8 @@ from switchyard.planning.footprint import GB
 from switchyard.planning.jobs import ROOT, Job
 from switchyard.study.config import merge, read, resolve
 from switchyard.study.configurations import Configuration, configurations
-from switchyard.study.models import is_cached, known_structure, own_config
-
-REPEATED_SAMPLES = 20
-"""Samples that each experiment runs twice (`evaluation.experiment.REPEAT_SAMPLES`, which needs torch)."""
+from switchyard.study.experiment import REPEAT_SAMPLES
+from switchyard.study.models import is_cached, known_structure
 
 OPTIONS = {"hellaswag": 4, "arc": 5}
 """Options of a choice by layout; 4 where the layout leaves it open, as in the pocket sets."""
@@ -29,7 +27,6 @@ LOGIT_BYTES = {"float32": 3.2, "bfloat16": 1.3, "float16": 1.7}
 
 PAIR_BYTES, ROW_BYTES, REPEAT_FACTOR = 3.2, 3.0, 1.3
 """In a trace: of an expert with its weight, of a row beside them, and how much more short forwards take."""
-
 LOG_PAIR_BYTES, LOG_ROW_BYTES = 15.5, 45.0
 """In an internal log: of an expert with its weight, and of a token in a layer, in JSON. All were measured on pocket."""
 
@@ -72,7 +69,7 @@ class Workload:
             return whole and Tokens(whole // shards, exact=False)
         texts = [name for name in self.config["datasets"] if self._prepared(name) in job.inputs]
         found = [self.lengths(self.model(job), name) for name in texts]
-        again, most = REPEATED_SAMPLES, None
+        again, most = REPEAT_SAMPLES, None
         if not self.experiment(job):
             again, most = 0, self.config["evaluation"]["assessment_samples"]
         number = sum(sum(each[:most]) + sum(each[:again]) for each, _ in found)
@@ -93,10 +90,8 @@ class Workload:
 
     def relative_cost(self, job: Job) -> float | None:
         """Arithmetic of a token in this job relative to the model as it was trained."""
-        known = self.structure(self.model(job))
-        return known and footprint.active_parameters(known, self.experts(job)) / footprint.active_parameters(
-            known
-        )
+        known, active = self.structure(self.model(job)), footprint.active_parameters
+        return known and active(known, self.experts(job)) / active(known)
 
     def disk_gb(self, job: Job) -> float | None:
         """GB of the weights, traces, logs and observed counts that a job writes; other files are small and left out."""
@@ -113,19 +108,6 @@ class Workload:
         if prepares:
             return 2 * footprint.parameters(known) / GB  # checkpoints are published in 16 bits
         return self._shard_gb(known) if observes else self._experiment_gb(job, known)
-
-    def check_models(self) -> None:
-        """Refuse a model of the user's whose routers rules cannot stand in for, as far as its class says so now."""
-        for name in dict.fromkeys(
-            [*self.config["evaluation"]["models"], *self.config["observation"]["models"]]
-        ):
-            entry = self.config["models"][name]
-            stated = (entry.get("structure") or {}).get("model_type")
-            fields = own_config(entry, self.directory) or (stated and {"model_type": stated})
-            if entry["source"] != "pocket" and fields:
-                from switchyard.models.routers import check_fields
-
-                check_fields(fields)
 
     def _prepared(self, dataset: str) -> str:
         return f"{self.results}/prepare/datasets/{dataset}.parquet"
@@ -164,7 +146,7 @@ class Workload:
         row = ROW_BYTES + PAIR_BYTES * experts
         if run["keep_logits"]:
             row += LOGIT_BYTES[self.config["models"][model]["dtype"]] * known["num_experts"]
-        trace = row * (sum(lengths) + REPEAT_FACTOR * sum(lengths[:REPEATED_SAMPLES]))
+        trace = row * (sum(lengths) + REPEAT_FACTOR * sum(lengths[:REPEAT_SAMPLES]))
         log = (LOG_ROW_BYTES + LOG_PAIR_BYTES * experts) * sum(lengths[: run["spelled_out_samples"]])
         return known["num_layers"] * (trace + log) / GB
 

@@ -10,7 +10,7 @@ from switchyard.models.files import fault_of_folder
 from switchyard.models.structure import length_fault
 from switchyard.routing.null_names import left_out
 from switchyard.study.configurations import Configuration, configurations
-from switchyard.study.models import checkpoint_folder, known_structure
+from switchyard.study.models import checkpoint_folder, known_structure, own_config
 
 Structure = Mapping[str, Any]
 
@@ -44,6 +44,21 @@ def disagreements(config: Mapping[str, Any], root: Path) -> Iterator[str]:
     for one in configurations(dict(config)):
         if one.model in known:
             yield from _configured(one, known[one.model])
+
+
+def check_families(config: Mapping[str, Any], root: Path) -> None:
+    """Refuse a model of the user's whose routers rules cannot stand in for, as far as its class says so by now.
+
+    Imports torch, so that a run of the workflow leaves it to the job that fetches the model.
+    """
+    from switchyard.models.routers import check_fields
+
+    used = [*config["evaluation"]["models"], *(config["observation"]["models"] or config["models"])]
+    for entry in (config["models"][name] for name in dict.fromkeys(used)):
+        stated = (entry.get("structure") or {}).get("model_type")
+        fields = own_config(entry, root) or (stated and {"model_type": stated})
+        if entry["source"] != "pocket" and fields:
+            check_fields(fields)
 
 
 def _entry(name: str, entry: Mapping[str, Any], root: Path) -> Iterator[str]:

@@ -13,6 +13,9 @@ from switchyard.errors import InputError
 SCHEMA_VERSION = 1
 """Of the logs, traces and scores; raised when a field changes its meaning."""
 
+REPEAT_SAMPLES = 20
+"""Samples of an experiment that are run a second time for the stability metrics."""
+
 
 @dataclass(frozen=True)
 class Run:

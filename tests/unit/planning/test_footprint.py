@@ -97,7 +97,7 @@ def test_olmoe_as_its_study_file_states_it():
     assert parameters(structure(entry, ROOT / "nothing")) == 6_919_161_856
 
 
-def test_a_structure_is_the_prepared_then_the_cached_then_the_stated_one(tmp_path, monkeypatch):
+def test_a_structure_is_the_cached_then_the_prepared_then_the_stated_one(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     entry = {"source": "hub", "repository": "owner/name", "revision": "1" * 40}
     assert structure(entry, tmp_path) is None
@@ -113,8 +113,10 @@ def test_a_structure_is_the_prepared_then_the_cached_then_the_stated_one(tmp_pat
     assert not is_cached(entry)  # a download that was cut short
     (folder / "2.safetensors").touch()
     assert is_cached(entry)
-    (tmp_path / "structure.json").write_text('{"num_layers": 7}')  # of the prepared model
-    assert structure(entry, tmp_path) == {"num_layers": 7}
+    (tmp_path / "structure.json").write_text('{"num_layers": 7}')  # prepared from what was there before
+    assert structure(entry, tmp_path)["num_experts"] == 64
+    (folder / "config.json").unlink()
+    assert structure({**entry, "structure": {"num_layers": 3}}, tmp_path) == {"num_layers": 7}
 
 
 def test_a_model_trained_here_has_the_shape_of_its_recipe(tmp_path):

@@ -12,15 +12,15 @@ import pytest
 
 from switchyard import __main__ as command
 from switchyard.artifacts.files import write_table
-from switchyard.evaluation.experiment import REPEAT_SAMPLES
 from switchyard.models.load import load_tokenizer
 from switchyard.planning import jobs as dry_runs
 from switchyard.planning.footprint import active_parameters
 from switchyard.planning.jobs import ROOT, Job
 from switchyard.planning.machine import Machine
 from switchyard.planning.plan import REMEDIES, make
-from switchyard.planning.workload import REPEATED_SAMPLES, Tokens, Workload, load
+from switchyard.planning.workload import Tokens, Workload, load
 from switchyard.study.config import merge, read, resolve
+from switchyard.study.experiment import REPEAT_SAMPLES
 
 ROOMY = Machine(cores=4, mem_gb=1000.0, cards=1, gpu_mem_gb=1000.0, free_gb=10_000.0)
 TOPK, MODEL = "8experts_topk_baseline", "pocket-olmoe"
@@ -54,7 +54,6 @@ def plan(work, *jobs, machine=ROOMY, rate=None):
 
 
 def test_tokens_of_unprepared_texts_are_bounds(work):
-    assert REPEATED_SAMPLES == REPEAT_SAMPLES == 20
     bounds = {"heldout": 120 * 192, "cloze": 140 * 256, "choice": 4 * 140 * 128}
     for dataset, bound in bounds.items():
         assert work.tokens(experiment(work, dataset=dataset)) == Tokens(bound, exact=False)
