@@ -20,7 +20,6 @@ from switchyard.planning.machine import Machine
 from switchyard.planning.plan import REMEDIES, make
 from switchyard.planning.workload import Tokens, Workload, load
 from switchyard.study.config import merge, read, resolve
-from switchyard.study.experiment import REPEAT_SAMPLES
 
 ROOMY = Machine(cores=4, mem_gb=1000.0, cards=1, gpu_mem_gb=1000.0, free_gb=10_000.0)
 TOPK, MODEL = "8experts_topk_baseline", "pocket-olmoe"
