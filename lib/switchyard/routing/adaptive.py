@@ -6,6 +6,7 @@ token should have. `LevelRule` adds a level `alpha`, `NullRule` a null distribut
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -87,6 +88,12 @@ class AdaptiveRule:
                 "calibrate on this model"
             )
         return values[layer]
+
+    def filled_in(self, **fields: Any) -> Self:
+        """The rule with some of `trained_top_k, normalise` set; what it has kept does not depend on them and stays."""
+        other = dataclasses.replace(self, **fields)
+        object.__setattr__(other, "_kept", self._kept)
+        return other
 
     def keep(self, layer: int, logits: Tensor, make: Callable[[], np.ndarray]) -> Tensor:
         """The array that `make` gives, on the device of `logits`; made once per layer, experts, dtype and device."""

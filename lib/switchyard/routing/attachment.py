@@ -180,4 +180,5 @@ def _fill_in(rule: RoutingRule | None, structure: Mapping[str, Any]) -> RoutingR
     blank = {name: home for name, home in homes.items() if getattr(rule, name, home) is None}
     if not blank:
         return rule
-    return dataclasses.replace(rule, **{name: structure[home] for name, home in blank.items()})
+    known = {name: structure[home] for name, home in blank.items()}
+    return rule.filled_in(**known) if hasattr(rule, "filled_in") else dataclasses.replace(rule, **known)

@@ -305,6 +305,18 @@ def test_keeps_no_hold_on_the_cache() -> None:
         assert held() is None
 
 
+@torch.no_grad()
+def test_critical_logits_are_made_once_and_not_at_every_attach(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = random_model("olmoe"), padded_batch("right")
+    rule, made = adaptive(model), []
+    own = NullDistribution.critical_logits
+    monkeypatch.setattr(NullDistribution, "critical_logits", lambda *args, **more: made.append(1) or own(*args, **more))
+    for _ in range(3):
+        with attach(model, rule):
+            model(**batch)
+    assert len(made) == 3  # one per layer
+
+
 @pytest.mark.parametrize(
     ("architecture", "changes"), [("olmoe", {}), ("mixtral", {}), ("mixtral", {"sliding_window": 4})]
 )
