@@ -33,6 +33,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig
 
 from reference.tiny import tiny_model, tiny_tokenizer
+from switchyard.artifacts.digests import write_digests
 from switchyard.artifacts.files import write_json, write_table
 from switchyard.models.blocks import describe
 from switchyard.routing.nulls import NullDistribution, nulls_table
@@ -129,8 +130,17 @@ class Bench:
         """Rule prepare_dataset on a file of the user's."""
         path = self.folder / name
         path.write_bytes(content) if isinstance(content, bytes) else _write_rows(path, content)
-        entry = {"source": "file", "samples": 5, "split": "test", "path": name, **entry}
-        return self._script("prepare_dataset", [path], ["prepare/datasets/own.parquet"], entry=entry)
+        entry = {
+            "source": "file",
+            "samples": 5,
+            "path": name,
+            "invalid_rows": "refuse",
+            "max_invalid_share": 0,
+            **entry,
+        }
+        places = {name: self._result(f"prepare/{name}/own.parquet") for name in ("datasets", "skipped")}
+        outputs = Named(samples=places["datasets"], skipped=places["skipped"])
+        return self._script("prepare_dataset", [path], outputs, entry=entry)
 
     def harvest(self, packages: list[str]) -> Ending:
         """Rule harvest_corpus."""
@@ -194,6 +204,7 @@ class Bench:
         model = Path(shutil.copytree(self.whole_model, self.folder / "model"))
         write_json(model / "structure.json", describe(tiny_model().config))
         broken(model)
+        write_digests(model)
         texts = ["the dog writes and the cat reads", "a house that begins ends"]
         text = self.folder / "text.parquet"
         rows = {
@@ -459,7 +470,7 @@ KINDS = [
     Kind(
         "label out of range",
         lambda b: b.prepare(CHOICE, "own.jsonl", [{**HELLASWAG, "label": 1}, {**HELLASWAG, "label": 2}]),
-        ["own.jsonl, row 2", "'label'", "2"],
+        ["own.jsonl, line 2", "'label'", "2"],
     ),
     Kind("empty file", lambda b: b.prepare(CLOZE, "own.jsonl", b""), ["own.jsonl", "empty", "fetch"]),
     Kind(
@@ -474,16 +485,16 @@ KINDS = [
     ),
     Kind(
         "unknown extension",
-        lambda b: b.prepare(CLOZE, "own.csv", b"text\na b\n"),
-        ["own.csv", "'.csv'", ".parquet, .jsonl"],
+        lambda b: b.prepare(CLOZE, "own.txt", b"text\na b\n"),
+        ["own.txt", "must end in", ".parquet, .jsonl"],
     ),
     Kind(
         "empty text",
         lambda b: b.prepare(PLAIN, "own.jsonl", [{"text": "the dog"}, {"text": " "}]),
-        ["own.jsonl, row 2", "'text'", "empty"],
+        ["own.jsonl, line 2", "'text'", "empty"],
     ),
     Kind(
-        "no last word", lambda b: b.prepare(CLOZE, "own.jsonl", [{"text": "dog"}]), ["row 1", "no last word"]
+        "no last word", lambda b: b.prepare(CLOZE, "own.jsonl", [{"text": "dog"}]), ["line 1", "no last word"]
     ),
     Kind(
         "corpus package gone when it is harvested",

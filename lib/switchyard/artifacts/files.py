@@ -136,6 +136,6 @@ def damaged(path: str | Path, reason: str) -> InputError:
     output = next((folder for folder in path.parents if (folder / _FOLDER_MARK).is_file()), None)
     remove = [output or path, *([path.resolve()] if path.is_symlink() else [])]
     remedy = f"delete {' and '.join(map(str, remove))}; the same command makes it again"
-    if output is None and RESULTS not in path.absolute().parts:
+    if output is None and not path.is_symlink() and RESULTS not in path.absolute().parts:
         remedy = "fetch or make it again"
     return InputError(f"{path}: is damaged ({reason.strip().splitlines()[0][:120]}); {remedy}")

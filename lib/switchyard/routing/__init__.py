@@ -26,7 +26,7 @@ _HOMES = {
     "read_budget": "budgets",
     "uniform_draws": "draws",
     "NullDistribution": "nulls",
-    "NULLS": "nulls",
+    "NULLS": "null_names",
     "p_values": "nulls",
     "read_nulls": "nulls",
     "nulls_table": "nulls",

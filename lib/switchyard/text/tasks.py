@@ -171,12 +171,12 @@ def _plain_choice(row: Row) -> dict[str, Any]:
 
 
 def _hellaswag(row: Row) -> dict[str, Any]:
-    endings = read_texts(row, "endings")
     context = hellaswag.context(
         read_text(row, "activity_label"),
         read_text(row, "ctx_a"),
         read_text(row, "ctx_b", may_be_empty=True),
     )
+    endings = read_texts(row, "endings")
     label = read_label(row, "label", options=len(endings))
     options = [hellaswag.clean(ending) for ending in endings]
     return _choice(row, "endings", context=context, options=options, label=label)

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from reference.tiny import WORDS, tiny_model, tiny_tokenizer
+from switchyard.artifacts.digests import write_digests
 from switchyard.artifacts.files import write_json, write_table
 from switchyard.evaluation import job
 from switchyard.models.blocks import describe
@@ -46,6 +47,7 @@ def study(tmp_path: Path) -> Path:
     tiny_model().save_pretrained(tmp_path / "model")
     tiny_tokenizer().save_pretrained(tmp_path / "model")
     write_json(tmp_path / "model" / "structure.json", describe(tiny_model().config))
+    write_digests(tmp_path / "model")
     texts = {"text": [WORDS, WORDS[40:]], "original_bytes": [len(WORDS), len(WORDS) - 40]}
     table = pa.table({"sample_id": [0, 1], "page": [0, 1], "original_words": [9, 8], **texts})
     write_table(tmp_path / "texts.parquet", table)

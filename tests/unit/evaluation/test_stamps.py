@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from reference.experiments import TOPK, places
+from switchyard.artifacts.digests import write_digests
 from switchyard.artifacts.files import read_stamp, write_json, write_table
 from switchyard.errors import InputError
 from switchyard.evaluation.job import evaluate
@@ -25,6 +26,7 @@ def prepared(model: Any, tokenizer: Any, tables: dict[str, pa.Table], tmp_path: 
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     write_json(folder / "structure.json", describe(model.config))
+    write_digests(folder)
     write_table(tmp_path / "text.parquet", tables["perplexity"], {})
     return {"model": str(folder), "dataset": str(tmp_path / "text.parquet")}
 

@@ -310,7 +310,9 @@ def test_critical_logits_are_made_once_and_not_at_every_attach(monkeypatch: pyte
     model, batch = random_model("olmoe"), padded_batch("right")
     rule, made = adaptive(model), []
     own = NullDistribution.critical_logits
-    monkeypatch.setattr(NullDistribution, "critical_logits", lambda *args, **more: made.append(1) or own(*args, **more))
+    monkeypatch.setattr(
+        NullDistribution, "critical_logits", lambda *args, **more: made.append(1) or own(*args, **more)
+    )
     for _ in range(3):
         with attach(model, rule):
             model(**batch)
