@@ -118,7 +118,7 @@ def twin(model: nn.Module, implementation: str, *, top_k: int | None = None) -> 
     if top_k is not None:
         same.config.num_experts_per_tok = top_k
         for block in find_moe_blocks(same):
-            block.gate.top_k = top_k
+            block.router.top_k = top_k
     return same
 
 

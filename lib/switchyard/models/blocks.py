@@ -22,7 +22,8 @@ class MoEBlock:
 
     layer: int
     name: str
-    gate: nn.Module
+    module: nn.Module
+    router: nn.Module
     experts: nn.Module
     num_experts: int
     top_k: int
@@ -30,9 +31,9 @@ class MoEBlock:
 
 
 def find_moe_blocks(model: nn.Module) -> list[MoEBlock]:
-    """Every block with a `gate` and fused `experts`, in the order of the layers.
+    """Every block with a router (`gate` or `router`) and fused `experts`, in the order of the layers.
 
-    A block is recognised by what it holds, not by its class: `gate.weight` is [num_experts, hidden_size] and
+    A block is recognised by what it holds, not by its class: the router's `weight` is [num_experts, hidden_size] and
     `experts` knows the same `num_experts` and keeps its matrices in one 3-D parameter.
 
     Raises InputError for a model without such a block, naming the model type.
@@ -40,7 +41,7 @@ def find_moe_blocks(model: nn.Module) -> list[MoEBlock]:
     found = [(name, module) for name, module in model.named_modules() if _is_moe_block(module)]
     if not found:
         kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
-        raise InputError(f"model of type {kind!r} has no block with a gate and fused experts: {_REMEDY}")
+        raise InputError(f"model of type {kind!r} has no block with a router and fused experts: {_REMEDY}")
     return [_describe_block(layer, name, module, model) for layer, (name, module) in enumerate(found)]
 
 
@@ -52,7 +53,9 @@ def describe(config: PreTrainedConfig) -> dict[str, Any]:
     config = config.get_text_config()
     found = structure({**config.to_dict(), "model_type": config.model_type})
     if found is None:
-        raise InputError(f"model of type {config.model_type!r} has no experts in its config: {_REMEDY}")
+        raise InputError(
+            f"model of type {config.model_type!r} has no experts in its config, or not all of its sizes: {_REMEDY}"
+        )
     return found
 
 
@@ -84,16 +87,21 @@ def check_stated(structure: Mapping[str, Any], stated: Mapping[str, Any]) -> Non
 
 
 def _is_moe_block(module: nn.Module) -> bool:
-    gate, experts = getattr(module, "gate", None), getattr(module, "experts", None)
+    experts = getattr(module, "experts", None)
     num_experts = getattr(experts, "num_experts", None)
-    weight = getattr(gate, "weight", None)
+    weight = getattr(_router(module), "weight", None)
     if num_experts is None or getattr(weight, "ndim", 0) != 2:
         return False
     fused = any(parameter.ndim == 3 for parameter in experts.parameters(recurse=False))
     return weight.shape[0] == num_experts and (fused or hasattr(experts, "parametrizations"))
 
 
+def _router(module: nn.Module) -> nn.Module | None:
+    return getattr(module, "gate", None) or getattr(module, "router", None)
+
+
 def _describe_block(layer: int, name: str, module: nn.Module, model: nn.Module) -> MoEBlock:
-    top_k = getattr(module.gate, "top_k", None) or model.config.num_experts_per_tok
-    num_experts, hidden_size = module.gate.weight.shape
-    return MoEBlock(layer, name, module.gate, module.experts, num_experts, top_k, hidden_size)
+    router = _router(module)
+    top_k = getattr(router, "top_k", None) or model.config.num_experts_per_tok
+    num_experts, hidden_size = router.weight.shape
+    return MoEBlock(layer, name, module, router, module.experts, num_experts, top_k, hidden_size)

@@ -1,10 +1,10 @@
 """Router families: how a model's own router turns logits into chosen experts and their weights.
 
-transformers 5 gives all routers one shape: they answer (logits, weights, indices). What they compute differs, and stands
-here as a small description per model type. A type that is not listed is taken for softmax over all experts, then the k
-most probable ones (OLMoE, FlexOlmo, Mixtral, MiniMax, Qwen2-MoE, Qwen3-MoE, Qwen3-Next; also Jamba, gpt-oss and GraniteMoE,
-whose softmax over the chosen logits is the same weights); `switchyard.models.routers` compares every router's answer with
-its description.
+transformers 5 gives all routers one shape: they answer (logits, weights, indices). What they compute differs, and
+stands here as a small description per model type. A type that is not listed is taken for softmax over all experts,
+then the k most probable ones: OLMoE, FlexOlmo, Mixtral, MiniMax, Qwen2-MoE, Qwen3-MoE, Qwen3-Next, Jamba, and gpt-oss
+and GraniteMoE, whose softmax over the chosen logits gives the same weights. `switchyard.models.routers` compares the
+answer of every router with its description.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from switchyard.models.blocks import MoEBlock
-    from switchyard.routing.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,9 @@ class Family:
     in_float32: bool = False
     """Whether the sigmoid is taken in float32 and not in the dtype of the logits."""
     bias: str | None = None
-    """Path from the MoE block to the correction bias that is added to the scores for the choice, not for the weights."""
+    """Path from the MoE block to the correction bias, which is added to the scores for the choice, not the weights."""
     groups: str | None = None
-    """How a group of experts is scored, `largest` or `two_largest`; experts outside the best groups cannot be chosen."""
+    """How a group of experts is scored, `largest` or `two_largest`; only experts of the best groups can be chosen."""
     scaled: bool = False
     """Whether the weights are multiplied by the router's `routed_scaling_factor`."""
     epsilon: float = 0.0
@@ -47,8 +46,13 @@ FAMILIES: dict[str, Family] = {
     "deepseek_v3": _DEEPSEEK_V3,
     "glm4_moe": _DEEPSEEK_V3,
     "dots1": _DEEPSEEK_V3,
-    "minimax_m2": Family(score="sigmoid", in_float32=True, bias="block.e_score_correction_bias"),
-    "lfm2_moe": Family(score="sigmoid", bias="block.expert_bias", scaled=True, epsilon=1e-6),
+    "axk1": _DEEPSEEK_V3,
+    "exaone_moe": _DEEPSEEK_V3,
+    "glm4_moe_lite": _DEEPSEEK_V3,
+    "mimo_v2_flash": _DEEPSEEK_V3,
+    "solar_open": _DEEPSEEK_V3,
+    "minimax_m2": Family(score="sigmoid", in_float32=True, bias="module.e_score_correction_bias"),
+    "lfm2_moe": Family(score="sigmoid", bias="module.expert_bias", scaled=True, epsilon=1e-6),
     "ernie4_5_moe": Family(bias="router.moe_statics.e_score_correction_bias"),
 }
 """By `model_type` of the text model's config."""
@@ -80,10 +84,12 @@ class Router:
     @property
     def is_plain(self) -> bool:
         """Whether logits are the scores, and softmax of them, divided by its sum or not, the weights."""
-        return self.family.score == "softmax" and self._bias() is None and not self.groups and self.scale == 1.0
+        return (
+            self.family.score == "softmax" and self._bias() is None and not self.groups and self.scale == 1.0
+        )
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """The router's own probability or score of each expert, float32 [tokens, num_experts]: what weights are made of."""
+        """The router's own probability or score of each expert, float32 [tokens, num_experts]."""
         if self.family.score == "softmax":
             return logits.softmax(dim=-1, dtype=_float32())
         return (logits.float() if self.family.in_float32 else logits).sigmoid().float()
@@ -107,16 +113,17 @@ class Router:
         allowed = best.new_zeros(best.shape).bool().scatter(-1, chosen, True)
         return grouped.masked_fill(~allowed.unsqueeze(-1), float("-inf")).flatten(-2)
 
-    def weights(self, logits: Tensor, selection: Selection, weighting: str = "model") -> Tensor:
-        """Weights of a selection by the family's convention, float32 [tokens, slots], 0 in unused slots.
+    def weights(self, logits: Tensor, experts: Tensor, weighting: str = "model") -> Tensor:
+        """Weights of experts [tokens, slots] by the family's convention, float32 [tokens, slots], 0 in unused slots.
 
         `model`: as trained. `sum_to_one`: divided by their sum. `trained_mass`: rescaled to the mass of the token's own
         trained top-k. All times the family's scale.
         """
         probabilities = self.probabilities(logits)
         num_experts = probabilities.shape[-1]
-        unused = selection.experts == num_experts
-        chosen = probabilities.gather(-1, selection.experts.clamp(max=num_experts - 1)).masked_fill(unused, 0.0)
+        chosen = probabilities.gather(-1, experts.clamp(max=num_experts - 1)).masked_fill(
+            experts == num_experts, 0.0
+        )
         if weighting == "model" and not self.normalise:
             return chosen * self.scale
         total = chosen.sum(dim=-1, keepdim=True) + self.family.epsilon
@@ -125,6 +132,11 @@ class Router:
             trained = self.eligible(self.scores(logits)).topk(self.top_k, dim=-1).indices
             shares = shares * probabilities.gather(-1, trained).sum(dim=-1, keepdim=True)
         return shares * self.scale
+
+    def inputs_beside_hidden(self) -> tuple[Tensor, ...]:
+        """What the router's module is given beside hidden states: a bias that belongs to the block around it."""
+        bias = self._bias()
+        return (bias,) if bias is not None and str(self.family.bias).startswith("module.") else ()
 
     def _bias(self) -> Tensor | None:
         if self.family.bias is None:

@@ -1,7 +1,7 @@
-"""Whether a router is what routing rules take it for: softmax over all experts, then the k most probable ones.
+"""Whether a router computes what its family's description says (`switchyard.models.families`).
 
-A block is found by its shape, which says nothing about its arithmetic. Routers with sigmoid scores, a correction bias,
-groups of experts or a scale have the same shape; a rule that took their place would run another model.
+A block is found by its shape, which says nothing about its arithmetic. A rule that took the place of a router with
+other arithmetic would run another model.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from switchyard.errors import InputError
 from switchyard.models.blocks import check_layers, describe, find_moe_blocks
+from switchyard.models.families import FAMILIES, Router
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
     from transformers import PreTrainedConfig
 
-FAULTS = (
-    "does not choose the experts of the largest softmax probability",
-    "does not weigh its experts by their softmax probability",
-)
+    from switchyard.models.blocks import MoEBlock
+
+FAULTS = ("chooses other experts than", "weighs its experts otherwise than")
 """What `faults` finds, in its order."""
 
-SUPPORTED = "choose a model whose router is softmax, then top-k: OLMoE, Mixtral, Qwen2-MoE, Qwen3-MoE"
+SUPPORTED = "choose a model of a family that docs/own-data.md lists"
 
 _TOKENS = 256
 """Random hidden states that a router without weights is tried on."""
@@ -42,23 +42,24 @@ def router_answer(layer: int, output: Any, top_k: int) -> tuple[Tensor, Tensor, 
     return output
 
 
-def faults(logits: Tensor, weights: Tensor, experts: Tensor, *, normalise: bool) -> Tensor:
-    """Which of `FAULTS` a router's answer has: bool [2], on its device, so that nobody waits for it.
+def faults(router: Router, logits: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
+    """Which of `FAULTS` a router's own answer has: bool [2], on its device, so that nobody waits for it.
 
-    Tied probabilities may be chosen either way, weights agree to a few roundings of their dtype, and rows of NaN are
-    left out.
-
-    Args:
-        normalise: whether the weights of a token are made to sum to 1.
+    Tied experts may be chosen either way, weights agree to a few roundings of their dtype, and rows of NaN are left out.
     """
     import torch
 
-    probabilities = logits.float().softmax(dim=-1)
-    chosen = probabilities.gather(-1, experts)
-    rest = probabilities.scatter(-1, experts, 0.0)
+    scores = (
+        router.probabilities(logits) if router.is_plain else router.eligible(router.scores(logits).float())
+    )
+    least, most_left = (
+        scores.gather(-1, experts).amin(-1),
+        scores.scatter(-1, experts, float("-inf")).amax(-1),
+    )
     rounding = 8 * torch.finfo(torch.float32).eps
-    other_experts = rest.amax(dim=-1) > chosen.amin(dim=-1) * (1 + rounding)
-    expected = chosen / chosen.sum(dim=-1, keepdim=True) if normalise else chosen
+    slack = rounding * (least.abs() if router.is_plain else 1 + least.abs())
+    other_experts = most_left > least + slack
+    expected = router.weights(logits, experts)
     rounding = 8 * max(torch.finfo(kind).eps for kind in (weights.dtype, logits.dtype))
     other_weights = (weights.float() - expected).abs() > rounding * expected + torch.finfo(weights.dtype).tiny
     return torch.stack([other_experts.any(), other_weights.any()])
@@ -66,10 +67,11 @@ def faults(logits: Tensor, weights: Tensor, experts: Tensor, *, normalise: bool)
 
 def refuse(layer: int, found: Tensor, kind: str) -> None:
     """Raise `InputError` for the first of the faults [2] that a model of type `kind` has."""
+    described = "switchyard.models.families says of its type" if kind in FAMILIES else "softmax, then top-k"
     for fault, has_it in zip(FAULTS, found.tolist(), strict=True):
         if has_it:
             raise InputError(
-                f"model of type {kind!r}: the router of MoE block {layer} {fault}, "
+                f"model of type {kind!r}: the router of MoE block {layer} {fault} {described}, "
                 f"so that a routing rule would run another model; {SUPPORTED}"
             )
 
@@ -94,7 +96,7 @@ def check_family(config: PreTrainedConfig) -> dict[str, Any]:
     Weights, biases and buffers of the routers are random and not zero, so that a correction bias shows.
 
     Raises:
-        InputError: the layers with experts are others than the config says, or a router is not softmax, then top-k.
+        InputError: the layers with experts are others than the config says, or a router is not what its family is.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -106,35 +108,39 @@ def check_family(config: PreTrainedConfig) -> dict[str, Any]:
     check_layers(blocks, structure)
     generator = torch.Generator().manual_seed(0)
     for block in blocks:
-        gate = _randomised(block.gate, generator)
+        _randomise(block, generator)
+        router = Router(block, structure)
         hidden = torch.randn(_TOKENS, block.hidden_size, generator=generator)
-        answer = router_answer(block.layer, _answer(block.layer, gate, hidden), structure["top_k"])
-        refuse(block.layer, faults(*answer, normalise=structure["normalise"]), structure["model_type"])
+        answer = router_answer(block.layer, _answer(router, hidden), structure["top_k"])
+        refuse(block.layer, faults(router, *answer), structure["model_type"])
     return structure
 
 
-def _randomised(gate: nn.Module, generator: Any) -> nn.Module:
-    """The router on the CPU in float32, with random numbers in it; logits have a standard deviation of about 2."""
+def _randomise(block: MoEBlock, generator: Any) -> None:
+    """Put random numbers on the CPU in the router and beside it; logits have a standard deviation of about 2."""
     import torch
 
-    gate = gate.to_empty(device="cpu").float().eval()
-    for tensor in [*gate.parameters(), *gate.buffers()]:
-        if tensor.is_floating_point():
-            scale = 2 / tensor.shape[-1] ** 0.5 if tensor.ndim > 1 else 0.5
-            tensor.data = torch.randn(tensor.shape, generator=generator) * scale
-        else:
-            tensor.data.zero_()
-    return gate
+    def drawn(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return torch.zeros(tensor.shape, dtype=tensor.dtype)
+        scale = 2 / tensor.shape[-1] ** 0.5 if tensor.ndim > 1 else 0.5
+        return torch.randn(tensor.shape, generator=generator) * scale
+
+    block.router.to_empty(device="cpu").float().eval()
+    for tensor in [*block.router.parameters(), *block.router.buffers()]:
+        tensor.data = drawn(tensor)
+    for name, tensor in list(block.module.named_buffers(recurse=False)):
+        block.module._buffers[name] = drawn(tensor)
 
 
-def _answer(layer: int, gate: nn.Module, hidden: Tensor) -> Any:
+def _answer(router: Router, hidden: Tensor) -> Any:
     import torch
 
     try:
         with torch.no_grad():
-            return gate(hidden)
+            return router.block.router(hidden, *router.inputs_beside_hidden())
     except (TypeError, RuntimeError, ValueError, IndexError) as error:
         line = " ".join(str(error).split())[:120]
         raise InputError(
-            f"the router of MoE block {layer} cannot be asked for hidden states alone ({line}); {SUPPORTED}"
+            f"the router of MoE block {router.block.layer} cannot be asked for hidden states alone ({line}); {SUPPORTED}"
         ) from error

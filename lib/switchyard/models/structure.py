@@ -8,8 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-EXPERT_COUNT_NAMES = ("num_experts", "num_local_experts", "n_routed_experts")
+EXPERT_COUNT_NAMES = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 """Fields that say how many experts a block has."""
+
+TOP_K_NAMES = ("num_experts_per_tok", "moe_k")
+"""Fields that say how many of them a token is given in training."""
+
+SIZES = ("num_hidden_layers", "num_attention_heads", "hidden_size", "vocab_size", "max_position_embeddings")
+"""Fields without which a structure is not known."""
+
+_NORMALISE = {"deepseek_v2": False, "jamba": False, "ernie4_5_moe": True, "minimax_m2": True}
+"""Families whose routers make weights sum to 1, or do not, whatever `norm_topk_prob` says."""
 
 _DEFAULTS = {
     "olmoe": {"num_experts": 64, "num_experts_per_tok": 8, "norm_topk_prob": False, "num_hidden_layers": 16,
@@ -23,7 +32,7 @@ _DEFAULTS = {
 
 
 def structure(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The structure that the fields of a config.json describe; None where they name no experts.
+    """The structure that the fields of a config.json describe; None where they name no experts, or not all sizes.
 
     `num_hidden_layers` counts all layers, `num_layers` those with experts (MoE blocks), `moe_layers` are the indices
     of the latter from 0. `intermediate_size` is that of one expert, `dense_intermediate_size` that of the feed-forward
@@ -36,7 +45,8 @@ def structure(config: Mapping[str, Any]) -> dict[str, Any] | None:
         **{name: value for name, value in config.items() if value is not None},
     }
     num_experts = next((known[name] for name in EXPERT_COUNT_NAMES if known.get(name)), None)
-    if not num_experts or "num_experts_per_tok" not in known:
+    top_k = next((known[name] for name in TOP_K_NAMES if known.get(name)), None)
+    if not num_experts or not top_k or not all(known.get(name) for name in SIZES):
         return None
     heads = known["num_attention_heads"]
     layers = moe_layers(known)
@@ -47,8 +57,8 @@ def structure(config: Mapping[str, Any]) -> dict[str, Any] | None:
         "num_layers": len(layers),
         "moe_layers": layers,
         "num_experts": num_experts,
-        "top_k": known["num_experts_per_tok"],
-        "normalise": bool(known.get("norm_topk_prob", True)),
+        "top_k": top_k,
+        "normalise": _NORMALISE.get(kind, bool(known.get("norm_topk_prob", True))),
         "hidden_size": known["hidden_size"],
         "intermediate_size": known.get("moe_intermediate_size") or known["intermediate_size"],
         "dense_intermediate_size": known["intermediate_size"] if is_mixed else None,
@@ -80,6 +90,10 @@ def moe_layers(config: Mapping[str, Any]) -> list[int]:
     dense = set(config.get("mlp_only_layers") or ())  # Qwen
     step = config.get("decoder_sparse_step") or 1
     first = config.get("first_k_dense_replace") or config.get("num_dense_layers") or 0  # DeepSeek, GLM, LFM2
+    if "moe_layer_start_index" in config:  # ERNIE
+        step = config.get("moe_layer_interval") or 1
+        first, last = config["moe_layer_start_index"], config.get("moe_layer_end_index", -1)
+        layers = layers if last < 0 else range(min(last + 1, len(layers)))
     period, offset = config.get("expert_layer_period") or 1, config.get("expert_layer_offset") or 0  # Jamba
     return [
         layer

@@ -12,6 +12,7 @@ import torch
 
 from switchyard.errors import InputError
 from switchyard.models.blocks import MoEBlock, describe, find_moe_blocks
+from switchyard.models.families import Router
 from switchyard.models.routers import faults, refuse, router_answer
 from switchyard.routing.experts import RAGGED, forget, own_implementation, remember
 from switchyard.routing.rows import Rows
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _attached: WeakSet[nn.Module] = WeakSet()
 _checked: WeakSet[nn.Module] = WeakSet()
-"""Routers whose first answer was that of softmax, then top-k."""
+"""Routers whose first answer was that of their family."""
 
 
 class Attachment:
@@ -42,6 +43,7 @@ class Attachment:
         self.blocks = list(blocks)
         """The model's MoE blocks, in the order of the layers."""
         self.structure = structure
+        self.routers = [Router(block, structure) for block in self.blocks]
         self.rule = rule
         """The rule with `trained_top_k` and `normalise` filled in; None when only observing."""
         self.observer = observer
@@ -74,27 +76,30 @@ class Attachment:
                 self._refuse_nan(layer, logits)
         for layer, found in self._faults.items():
             refuse(layer, found, self.structure["model_type"])
-            _checked.add(self.blocks[layer].gate)
+            _checked.add(self.blocks[layer].router)
         self._logits.clear()
         self._faults.clear()
 
     def _after_gate(self, layer: int, output: Any) -> Any:
         """Replace the weights [tokens, slots] and indices [tokens, slots] that a router answers with."""
         logits, own_weights, own_experts = router_answer(layer, output, self.structure["top_k"])
+        router = self.routers[layer]
         self._logits[layer] = logits
-        if self.blocks[layer].gate not in _checked:
-            self._faults[layer] = faults(
-                logits, own_weights, own_experts, normalise=self.structure["normalise"]
-            )
+        if router.block.router not in _checked:
+            self._faults[layer] = faults(router, logits, own_weights, own_experts)
+        scores = router.scores(logits)
         context = self._rows.context() if self._wants_context else None
         if self.rule is None:
             count = torch.full_like(own_experts[:, 0], own_experts.shape[-1])
             selection = Selection(own_experts, own_weights, count)
         else:
-            selection = self.rule.select(logits, layer, context)
-            selection = selection._replace(weights=selection.weights.to(own_weights.dtype))
+            selection = self.rule.select(router.eligible(scores), layer, context)
+            weights = selection.weights
+            if not router.is_plain:
+                weights = router.weights(logits, selection.experts, getattr(self.rule, "weighting", "model"))
+            selection = selection._replace(weights=weights.to(own_weights.dtype))
         if self.observer is not None:
-            self.observer(layer, logits, selection, context)
+            self.observer(layer, scores, selection, context)
         return logits, selection.weights, selection.experts
 
     def _refuse_nan(self, layer: int, logits: Tensor) -> None:
@@ -115,14 +120,15 @@ def attach(
     """Route every MoE block of `model` by `rule` inside the `with` block.
 
     `rule=None` leaves the routing alone and only observes it. `observer(layer, logits, selection, context)` is
-    called in every MoE block with logits [tokens, num_experts], padding rows included (`context.is_token`).
+    called in every MoE block with logits [tokens, num_experts], padding rows included (`context.is_token`). Where a
+    family chooses experts by other scores than its logits, rules and observers see those scores
+    (`switchyard.models.families`), and weights follow the family's convention.
     Fields `trained_top_k` and `normalise` of the rule that are None are filled in from the model's config.
     Where no slot is empty the model's own experts implementation runs, so that its own top-k stays its own bit for
     bit; `own_when_full=False` takes the ragged one there too, without a rule as well, so that rules differ in experts
     alone.
 
-    The first answer of every router is compared with softmax, then top-k, which rules stand in for
-    (`switchyard.models.routers`).
+    The first answer of every router is compared with what its family computes (`switchyard.models.routers`).
 
     Raises InputError for a model without MoE blocks, one that has a rule already, one whose routers compute something
     else or do not answer, or NaN logits.
@@ -146,7 +152,7 @@ def _install_hooks(core: nn.Module, attachment: Attachment, undo: ExitStack) -> 
     undo.callback(before.remove)
     undo.callback(core.register_forward_hook(attachment._after_forward).remove)
     for block in attachment.blocks:
-        after = block.gate.register_forward_hook(
+        after = block.router.register_forward_hook(
             lambda gate, args, output, layer=block.layer: attachment._after_gate(layer, output)
         )
         undo.callback(after.remove)

@@ -21,8 +21,8 @@ def test_finds_every_block(architecture: str) -> None:
     assert [block.name for block in blocks] == [f"model.layers.{layer}.mlp" for layer in range(3)]
     for block in blocks:
         assert (block.num_experts, block.top_k, block.hidden_size) == (num_experts, top_k, 32)
-        assert model.get_submodule(block.name).gate is block.gate
-    assert [block.gate for block in find_moe_blocks(model.base_model)] == [block.gate for block in blocks]
+        assert model.get_submodule(block.name).gate is block.router
+    assert [block.router for block in find_moe_blocks(model.base_model)] == [block.router for block in blocks]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

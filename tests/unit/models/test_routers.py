@@ -123,7 +123,7 @@ def test_a_correction_bias_is_refused_at_the_first_forward(architecture: str, dt
     model, batch = random_model(architecture, dtype), padded_batch("left")
     with attach(model, TopK(2)):
         model(**batch)
-    gate = find_moe_blocks(model)[1].gate
+    gate = find_moe_blocks(model)[1].router
     plain = type(gate).forward
     bias = torch.linspace(-3, 3, gate.weight.shape[0], dtype=dtype)
 
@@ -137,7 +137,7 @@ def test_a_correction_bias_is_refused_at_the_first_forward(architecture: str, dt
         return logits, chosen.to(weights.dtype), experts
 
     other = random_model(architecture, dtype)
-    gate = find_moe_blocks(other)[1].gate
+    gate = find_moe_blocks(other)[1].router
     gate.forward = biased
     with pytest.raises(InputError, match="MoE block 1 does not choose the experts"), attach(other, TopK(2)):
         other(**batch)

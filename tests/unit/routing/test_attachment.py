@@ -125,7 +125,7 @@ def test_an_adaptive_rule_equals_eager_experts_with_the_same_selection(
     assert {0, 6} <= set(counts.tolist())
     model.set_experts_implementation("eager")
     hooks = [
-        block.gate.register_forward_hook(
+        block.router.register_forward_hook(
             lambda gate, args, output, mine=mine: (output[0], mine.selection.weights, mine.selection.experts)
         )
         for block, mine in zip(find_moe_blocks(model), seen, strict=True)
@@ -274,7 +274,7 @@ def test_refuses_nan_in_a_token_but_not_in_padding() -> None:
     def poison(gate: nn.Module, args: tuple, output: tuple) -> tuple:
         return output[0].index_fill(0, torch.tensor([2]), torch.nan), *output[1:]
 
-    find_moe_blocks(model)[1].gate.register_forward_hook(poison)
+    find_moe_blocks(model)[1].router.register_forward_hook(poison)
     ids = torch.tensor([[4, 5, 0]])
     with attach(model, None):
         model(input_ids=ids, attention_mask=torch.tensor([[1, 1, 0]]))
