@@ -45,7 +45,7 @@ def router_answer(layer: int, output: Any, top_k: int) -> tuple[Tensor, Tensor, 
 def faults(router: Router, logits: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
     """Which of `FAULTS` a router's own answer has: bool [2], on its device, so that nobody waits for it.
 
-    Tied experts may be chosen either way, weights agree to a few roundings of their dtype, and rows of NaN are left out.
+    Tied experts may be chosen either way, weights agree to a few roundings of their dtype, rows of NaN are left out.
     """
     import torch
 
@@ -142,5 +142,5 @@ def _answer(router: Router, hidden: Tensor) -> Any:
     except (TypeError, RuntimeError, ValueError, IndexError) as error:
         line = " ".join(str(error).split())[:120]
         raise InputError(
-            f"the router of MoE block {router.block.layer} cannot be asked for hidden states alone ({line}); {SUPPORTED}"
+            f"the router of MoE block {router.block.layer} wants more than hidden states ({line}); {SUPPORTED}"
         ) from error

@@ -41,9 +41,9 @@ OWN: dict[str, Any] = {
 }
 HEAD = """# Model families
 
-What `attach` does with every causal language model of the installed transformers ({version}) that has experts. Tiny random
-models of each class, all biases, correction buffers and scales random and non-zero, more than one group where there are
-groups: 64 tokens under the trained top-k as a rule, compared with the untouched model. Written by
+What `attach` does with every causal language model of the installed transformers ({version}) that has experts. Tiny
+random models of each class, all biases, correction buffers and scales random and non-zero, more than one group where
+there are groups: 64 tokens under the trained top-k as a rule, compared with the untouched model. Written by
 `tests/unit/models/test_every_family.py`; exact is equal up to float error, in experts, weights and output.
 
 | model type | result |
@@ -79,9 +79,9 @@ def result(kind: str) -> str:
         own = seen_under(model, None, input_ids=ids())[1]
         routed, seen = seen_under(model, TopK(K), input_ids=ids())
     except InputError as error:
-        return "refused: " + str(error).split("; ")[0].removeprefix(
-            f"model of type {model.config.model_type!r}: "
-        )
+        kind = model.config.model_type
+        reason = str(error).split("; ")[0].split(": choose")[0].split(", so that")[0]
+        return "refused: " + reason.removeprefix(f"model of type {kind!r}").lstrip(": ")
     is_same = torch.allclose(routed, plain, rtol=1e-4, atol=1e-4) and all(
         torch.allclose(dense(ours[1], 16), dense(theirs[1], 16), rtol=1e-4, atol=1e-6)
         for ours, theirs in zip(seen, own, strict=True)
