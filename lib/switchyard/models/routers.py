@@ -87,16 +87,17 @@ def check_fields(fields: Mapping[str, Any]) -> None:
         raise InputError(
             f"model of type {kind!r} is unknown to the installed transformers; {SUPPORTED}"
         ) from error
-    check_family(config)
+    check_family(config, studied=True)
 
 
-def check_family(config: PreTrainedConfig) -> dict[str, Any]:
+def check_family(config: PreTrainedConfig, *, studied: bool = False) -> dict[str, Any]:
     """The structure of a model, after trying its class without weights: its layers, and each router on random numbers.
 
     Weights, biases and buffers of the routers are random and not zero, so that a correction bias shows.
 
     Raises:
-        InputError: the layers with experts are others than the config says, or a router is not what its family is.
+        InputError: the layers with experts are others than the config says, or a router is not what its family is. With
+            `studied` also: its scores are not its logits, and the entropies of a study are those of the softmax.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -113,6 +114,11 @@ def check_family(config: PreTrainedConfig) -> dict[str, Any]:
         hidden = torch.randn(_TOKENS, block.hidden_size, generator=generator)
         answer = router_answer(block.layer, _answer(router, hidden), structure["top_k"])
         refuse(block.layer, faults(router, *answer), structure["model_type"])
+        if studied and not router.is_plain:
+            raise InputError(
+                f"model of type {structure['model_type']!r}: `attach` reroutes it, but studies measure routers of softmax "
+                "and top-k only by now; choose such a model (docs/own-data.md)"
+            )
     return structure
 
 
