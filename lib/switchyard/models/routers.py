@@ -116,8 +116,8 @@ def check_family(config: PreTrainedConfig, *, studied: bool = False) -> dict[str
         refuse(block.layer, faults(router, *answer), structure["model_type"])
         if studied and not router.is_plain:
             raise InputError(
-                f"model of type {structure['model_type']!r}: `attach` reroutes it, but studies measure routers of softmax "
-                "and top-k only by now; choose such a model (docs/own-data.md)"
+                f"model of type {structure['model_type']!r}: `attach` reroutes it, but studies measure routers of "
+                "softmax, then top-k only; choose such a model (docs/own-data.md)"
             )
     return structure
 
