@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
 from switchyard.charts import style
-from switchyard.charts.routing import points
+from switchyard.charts.routing import layers, points
 from switchyard.charts.routing.layers import Charted
 from switchyard.charts.routing.token_types import TokenTypes
 
@@ -112,7 +113,7 @@ def means(charted: Charted, frame: pd.DataFrame, y_title: str, top: float, most:
     return [band, line, dots]
 
 
-def row(views: Sequence[alt.LayerChart], width: int, height: int, gap: int) -> alt.HConcatChart:
+def row(views: Sequence[alt.LayerChart], width: int, height: int, gap: int) -> dict[str, Any]:
     """Views of one layer beside each other, `gap` pixels of axes between them."""
     each = (width - gap * len(views)) // len(views)
-    return alt.hconcat(*[view.properties(width=each, height=height) for view in views], spacing=14)
+    return layers.row(*[view.properties(width=each, height=height) for view in views], spacing=14)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from switchyard.charts import axes, style
 from switchyard.charts.routing import bins, landmarks, points
-from switchyard.charts.routing.layers import Charted, Figure, by_layer
+from switchyard.charts.routing.layers import Charted, Figure, Part, by_layer
 from switchyard.charts.routing.token_types import TokenTypes, percent, title_of
 
 HEIGHT = 170
@@ -27,7 +27,7 @@ def entropy_distribution(types: TokenTypes) -> Figure:
     bars = bins.histogram(types, "mean_entropy", bins.edges(types.top, through=limit))
     curves, means, boxes = cumulative(types), bins.by_frequency(types, "mean_entropy"), ranges(types)
 
-    def view(charted: Charted, width: int) -> alt.HConcatChart:
+    def view(charted: Charted, width: int) -> Part:
         views = [
             _histogram(charted, bars, types),
             _cumulative(charted, curves, types),

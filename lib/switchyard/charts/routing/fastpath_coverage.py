@@ -8,7 +8,7 @@ import pandas as pd
 from switchyard.charts import axes, style
 from switchyard.charts.routing import bins, landmarks, points
 from switchyard.charts.routing.fast_path import PARTS, coverages, over_ranks, parts, sensitivity
-from switchyard.charts.routing.layers import Charted, Figure, by_layer
+from switchyard.charts.routing.layers import Charted, Figure, Part, by_layer
 from switchyard.charts.routing.token_types import TokenTypes, percent, title_of
 
 HEIGHT = 150
@@ -26,10 +26,9 @@ def fastpath_coverage(types: TokenTypes) -> Figure:
     tables = parts(types), coverages(types), sensitivity(types), over_ranks(types)
     draws = (_parts, _coverages, _sensitivity, _curve)
 
-    def view(charted: Charted, width: int) -> alt.HConcatChart:
+    def view(charted: Charted, width: int) -> Part:
         views = [draw(charted, frame, types) for draw, frame in zip(draws, tables, strict=True)]
-        row = bins.row(views, width, HEIGHT, GAP)
-        return row.resolve_scale(color="independent")
+        return {**bins.row(views, width, HEIGHT, GAP), "resolve": {"scale": {"color": "independent"}}}
 
     limits = types.thresholds
     return by_layer(

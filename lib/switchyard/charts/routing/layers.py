@@ -7,7 +7,7 @@ the middle and the last, so that a model with 32 layers stays readable. A shade 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import altair as alt
 import pandas as pd
@@ -26,16 +26,52 @@ CHOSEN = "chosen_layer"
 """Name of the parameter that the list sets."""
 
 
+class Whole:
+    """A whole figure as Vega-Lite. Altair copies all charts below at each level that joins some, a second for a few."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.spec = {"$schema": alt.SCHEMA_URL, "config": style.CONFIG, **spec}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The specification."""
+        return self.spec
+
+
 class Figure(NamedTuple):
     """A figure as it is printed, and as a page whose reader chooses the layer."""
 
-    drawing: alt.TopLevelMixin
-    page: alt.TopLevelMixin
+    drawing: alt.TopLevelMixin | Whole
+    page: alt.TopLevelMixin | Whole
+
+
+Part = alt.TopLevelMixin | dict[str, Any]
+"""A view of a figure, or several joined."""
+
+
+def column(*parts: Part, spacing: int) -> dict[str, Any]:
+    """Views below one another."""
+    return _joined("vconcat", parts, spacing)
+
+
+def row(*parts: Part, spacing: int) -> dict[str, Any]:
+    """Views beside one another."""
+    return _joined("hconcat", parts, spacing)
+
+
+def _joined(how: str, parts: Sequence[Part], spacing: int) -> dict[str, Any]:
+    """Views as one part of a specification; the data of all of them stand beside, for the whole."""
+    views, datasets = [], {}
+    for part in parts:
+        context = {"top_level": False, "datasets": datasets}
+        view = dict(part) if isinstance(part, dict) else part.to_dict(context=context)
+        datasets |= view.pop("datasets", {})
+        views.append(view)
+    return {how: views, "spacing": spacing, "datasets": datasets}
 
 
 Charted = Callable[[pd.DataFrame], alt.Chart]
 """A chart of those rows of a table (with `layer`) that belong to the layer in view."""
-View = Callable[[Charted, int], alt.TopLevelMixin]
+View = Callable[[Charted, int], Part]
 """Draws one layer, so many pixels wide."""
 Strip = Callable[[alt.X], list[alt.Chart]]
 """Draws all layers along an x."""
@@ -71,27 +107,28 @@ def by_layer(
     lines = pd.DataFrame({"layer": list(layers), "words": [words[layer] for layer in layers]})
     shown = drawn(layers)
 
-    def block(charted: Charted, width: int) -> alt.VConcatChart:
-        return alt.vconcat(_said(lines, charted, width), view(charted, width), spacing=6)
+    def block(charted: Charted, width: int) -> Part:
+        return column(_said(lines, charted, width), view(charted, width), spacing=6)
 
-    def figure(rows: list[alt.TopLevelMixin], below: list[str] | None, note: list[str]) -> alt.VConcatChart:
+    def figure(rows: list[Part], below: list[str] | None, note: list[str], *params: alt.Parameter) -> Whole:
         head = [_strip(layers, below, strip, strip_title)] if len(layers) > 1 else []
-        return alt.vconcat(*head, *rows, spacing=22, title=heading(title, [*subtitle, *note]))
+        whole = {**column(*head, *rows, spacing=22), "title": heading(title, [*subtitle, *note]).to_dict()}
+        return Whole({**whole, "params": [param.param.to_dict() for param in params]} if params else whole)
 
     across = _across(len(shown), columns)
     width = (WIDTH - GAP * (across - 1)) // across
     blocks = [block(_only(layer), width) for layer in shown]
-    rows = [alt.hconcat(*blocks[one : one + across], spacing=24) for one in range(0, len(blocks), across)]
+    rows = [row(*blocks[one : one + across], spacing=24) for one in range(0, len(blocks), across)]
     left_out = (
         f"Layers {', '.join(shown)} of {len(layers)}; the strip shows all, the interactive figure draws any."
     )
-    drawing = style.dress(figure(rows, shown, [left_out] if len(shown) < len(layers) else []))
+    drawing = figure(rows, shown, [left_out] if len(shown) < len(layers) else [])
     if len(layers) == 1:
         return Figure(drawing, drawing)
     choice = alt.binding_select(options=list(layers), name="layer ")
     chosen = alt.param(name=CHOSEN, value=layers[0], bind=choice)
-    page = figure([block(_chosen, WIDTH)], None, ["The list under the figure chooses the layer."])
-    return Figure(drawing, style.dress(page.add_params(chosen)))
+    page = figure([block(_chosen, WIDTH)], None, ["The list under the figure chooses the layer."], chosen)
+    return Figure(drawing, page)
 
 
 def heading(title: str, subtitle: list[str]) -> alt.TitleParams:

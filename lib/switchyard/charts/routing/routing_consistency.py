@@ -9,7 +9,7 @@ import pandas as pd
 
 from switchyard.charts import style
 from switchyard.charts.routing import bins, landmarks, points
-from switchyard.charts.routing.layers import Charted, Figure, by_layer
+from switchyard.charts.routing.layers import Charted, Figure, Part, by_layer
 from switchyard.charts.routing.token_types import TokenTypes, percent, title_of
 
 HEIGHT = 180
@@ -30,7 +30,7 @@ def routing_consistency(types: TokenTypes) -> Figure:
     bars = bins.histogram(types, "routing_consistency", bins.edges(1.0))
     means = bins.by_frequency(types, "routing_consistency")
 
-    def view(charted: Charted, width: int) -> alt.HConcatChart:
+    def view(charted: Charted, width: int) -> Part:
         frequency = points.frequency_x(types.most_frequent)
         entropy = alt.X(
             "x:Q",
