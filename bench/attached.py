@@ -61,7 +61,12 @@ def pocket(device: str) -> Size:
 def wide(device: str) -> Size:
     """OLMoE-1B-7B's blocks with random weights: one layer on a CPU, all 16 in bfloat16 elsewhere."""
     whole = device != "cpu"
-    config = OlmoeConfig(num_hidden_layers=16 if whole else 1, vocab_size=4096, eos_token_id=0)
+    config = OlmoeConfig(
+        num_hidden_layers=16 if whole else 1,
+        intermediate_size=1024,  # of OLMoE-1B-7B; the class has 2,048
+        vocab_size=4096,
+        eos_token_id=0,
+    )
     torch.manual_seed(0)
     with torch.device(device):
         model = OlmoeForCausalLM._from_config(config, dtype=torch.bfloat16 if whole else torch.float32)

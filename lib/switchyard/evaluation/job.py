@@ -14,6 +14,7 @@ from switchyard.artifacts.stamps import stamp
 from switchyard.evaluation.experiment import count_sequences
 from switchyard.evaluation.run import Files, write_experiment
 from switchyard.models.load import check_length, folder_digest, load_model, load_tokenizer
+from switchyard.runtime.placement import hardware
 from switchyard.runtime.progress import bar
 from switchyard.study.experiment import REPEAT_SAMPLES, Experiment
 
@@ -65,7 +66,12 @@ def evaluate(
     head = it.head(rule, read_json(folder / "structure.json"))
     loaded = load(folder, it.dtype, gpu_mem_gb, written(folder))
     inputs = {"model": loaded.digest, "dataset": dataset, **read}
-    made = stamp(code=code, config=it.as_json(), inputs=inputs, model={"name": it.model, "dtype": it.dtype})
+    made = stamp(
+        code=code,
+        config=it.as_json(),
+        inputs=inputs,
+        model={"name": it.model, "dtype": it.dtype, "device": hardware()},
+    )
     head["provenance"] = {**made, "experiment": it.as_json(), "rule": it.rule_as_run(rule)}
     table = read_table(dataset)
     total = count_sequences(table, it.samples) + count_sequences(table, min(it.samples, REPEAT_SAMPLES))

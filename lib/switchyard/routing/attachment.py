@@ -88,7 +88,7 @@ class Attachment:
         if router.block.router not in _checked:
             self._faults[layer] = faults(router, logits, own_weights, own_experts)
         scores = router.scores(logits)
-        context = self._rows.context() if self._wants_context else None
+        context = self._rows.context(logits.device) if self._wants_context else None
         if self.rule is None:
             count = torch.full_like(own_experts[:, 0], own_experts.shape[-1])
             selection = Selection(own_experts, own_weights, count)
@@ -103,7 +103,7 @@ class Attachment:
         return logits, selection.weights, selection.experts
 
     def _refuse_nan(self, layer: int, logits: Tensor) -> None:
-        if (logits.isnan().any(dim=-1) & self._rows.context().is_token).any():
+        if (logits.isnan().any(dim=-1) & self._rows.context(logits.device).is_token).any():
             raise InputError(
                 f"router logits of layer {layer} are NaN: check the model's weights and its dtype"
             )
@@ -164,6 +164,12 @@ def _switch_experts(
     """Select the ragged experts; with `own_when_full` they leave full selections to each block's own."""
     configs = [getattr(block.experts, "config", None) for block in blocks]
     names = [getattr(config, "_experts_implementation", None) for config in configs]
+    for block in blocks:
+        if any(parameter.element_size() == 1 for parameter in block.experts.parameters()):
+            raise InputError(
+                f"{block.name}: its experts are quantised to 8 bits or less, which run by another implementation than "
+                "transformers' ExpertsInterface; load the model in bfloat16"
+            )
     for block, config, name in zip(blocks, configs, names, strict=True):
         if config is not None:
             undo.callback(setattr, config, "_experts_implementation_internal", name)

@@ -20,7 +20,7 @@ class Rows:
     def __init__(self) -> None:
         self._labels: tuple[Sequence[int], Sequence[int]] | None = None
         self._inputs: dict[str, Any] = {}
-        self._context: TokenContext | None = None
+        self._contexts: dict[torch.device, TokenContext] = {}
 
     def label(self, *, sample: Sequence[int], sequence: Sequence[int]) -> None:
         """Name the rows of the next forward."""
@@ -37,13 +37,14 @@ class Rows:
         self._inputs = {name: given.get(name) for name in names}
         self._inputs["past"] = _past_length(given.get("past_key_values"))
         self._inputs["labels"], self._labels = self._labels, None
-        self._context = None
+        self._contexts = {}
 
-    def context(self) -> TokenContext:
-        """The context of the current forward, rows in the order in which the router sees them: batch, then time."""
-        if self._context is None:
-            self._context = _token_context(self._inputs)
-        return self._context
+    def context(self, device: torch.device) -> TokenContext:
+        """The context of the current forward on a layer's device, rows as the router sees them: batch, then time."""
+        if device not in self._contexts:
+            whole = next(iter(self._contexts.values()), None) or _token_context(self._inputs)
+            self._contexts[device] = TokenContext(*(column.to(device) for column in whole))
+        return self._contexts[device]
 
 
 def _past_length(cache: Any) -> int:

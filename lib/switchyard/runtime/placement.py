@@ -22,6 +22,9 @@ from switchyard.errors import InputError
 
 GB = 10**9
 
+DRIVER = Path("/proc/driver/nvidia/gpus")
+"""Folder in which NVIDIA's driver lists its cards."""
+
 POLL_S = 1.0
 """Between two looks at the others' leases, while there is no room."""
 
@@ -54,15 +57,45 @@ def device(gb: int | None) -> str:
         gb: memory in GB, what a job's `gpu_mem_gb` says; None for a whole card, on which no other process works.
 
     Raises:
-        InputError: no card is that large.
+        InputError: no card is that large, or there are cards that torch cannot use.
     """
     import torch
 
     if not torch.cuda.is_available():
+        if fault := unusable():
+            raise InputError(fault)
         return "cpu"
     index = take(gb, visible())
     torch.cuda.set_device(index)
+    log.info("device cuda:%d: %s", index, hardware())
     return f"cuda:{index}"
+
+
+def unusable() -> str | None:
+    """Why a GPU that is there, or asked for, cannot be used by torch, with the remedy; None where there is none to use.
+
+    `CUDA_VISIBLE_DEVICES=` (empty) or -1 asks for the CPU.
+    """
+    import torch
+
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if asked in ("", "-1") or not (asked or any(DRIVER.glob("*"))):
+        return None
+    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU only"
+    found = f"CUDA_VISIBLE_DEVICES is {asked}" if asked else f"the driver lists {len(list(DRIVER.glob('*')))}"
+    return (
+        f"a GPU is there or asked for ({found}), but torch {torch.__version__}, built for {build}, cannot use it; "
+        "install the torch of the lock and a driver for it, or set CUDA_VISIBLE_DEVICES to -1 to work on the CPU"
+    )
+
+
+def hardware() -> str:
+    """What this process computes on, for logs and stamps: `cpu`, or its current card and the CUDA version."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
 
 
 def visible() -> list[Card]:

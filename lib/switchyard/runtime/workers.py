@@ -61,14 +61,18 @@ def call(function: str, arguments: dict[str, Any], *, log: str | Path, home: str
         SystemExit: the function failed, as the log says, or the worker was killed.
     """
     request = json.dumps({"function": function, "arguments": arguments, "log": log}, default=os.fspath)
-    if VARIABLE not in os.environ or not _done_by_worker(request, hashed(home), log):
+    if VARIABLE not in os.environ:
         perform(json.loads(request))
+    elif not _done_by_worker(request, hashed(home), log):
+        perform(json.loads(request), "no worker could be had, the job does its own work")
 
 
-def perform(request: dict[str, Any]) -> None:
-    """Run the function of a call in this process."""
+def perform(request: dict[str, Any], note: str = "") -> None:
+    """Run the function of a call in this process; `note` is the first line of its log."""
     gc.set_threshold(*SELDOM)
     with logged(request["log"]):
+        if note:
+            logging.getLogger(__name__).info(note)
         module, _, name = request["function"].partition(":")
         getattr(importlib.import_module(module), name)(**request["arguments"])
 

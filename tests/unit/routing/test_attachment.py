@@ -15,6 +15,7 @@ from reference.moe_models import ARCHITECTURES, padded_batch, random_model
 from switchyard.errors import InputError
 from switchyard.models.blocks import find_moe_blocks
 from switchyard.routing import BenjaminiHochberg, NullDistribution, Selection, TokenContext, TopK, attach
+from switchyard.routing.rows import Rows
 
 DTYPES = [torch.float32, torch.bfloat16]
 IMPLEMENTATIONS = ["grouped_mm", "eager", "batched_mm"]
@@ -336,6 +337,36 @@ def test_rows_of_a_static_cache_are_those_of_the_default_one(
     for one, other in zip(contexts[None], contexts["static"], strict=True):
         assert torch.equal(one.token_id, other.token_id) and torch.equal(one.is_token, other.is_token)
         assert torch.equal(one.position, other.position)
+
+
+@torch.no_grad()
+def test_experts_of_eight_bits_are_refused_at_attach() -> None:
+    model = random_model("olmoe")
+    experts = find_moe_blocks(model)[0].experts
+    experts.down_proj = nn.Parameter(experts.down_proj.to(torch.float8_e4m3fn), requires_grad=False)
+    with pytest.raises(InputError, match="quantised to 8 bits"), attach(model, TopK(2)):
+        pass
+
+
+def test_the_context_follows_the_device_of_a_layer() -> None:
+    rows = Rows()
+    rows.take((), padded_batch("left"))
+    here, there = rows.context(torch.device("cpu")), rows.context(torch.device("meta"))
+    assert {column.device.type for column in here} == {"cpu"}
+    assert {column.device.type for column in there} == {"meta"}
+    assert rows.context(torch.device("cpu")) is here
+
+
+@torch.no_grad()
+def test_a_model_that_was_compiled_before_is_rerouted_too() -> None:
+    model, batch = random_model("olmoe"), padded_batch("right")
+    compiled = torch.compile(model, backend="eager")
+    plain = compiled(**batch).logits
+    with attach(model, TopK(2)):
+        routed = compiled(**batch).logits
+        expected = model(**batch).logits
+    assert torch.equal(routed, expected) and not torch.equal(routed, plain)
+    assert torch.equal(compiled(**batch).logits, plain)
 
 
 def test_refuses() -> None:

@@ -157,6 +157,34 @@ def test_without_a_card_everything_is_on_the_processor(folder: Path, monkeypatch
     assert not folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("asked", "cards", "words"),
+    [
+        (None, ["0000:01:00.0"], "the driver lists 1"),
+        ("0", [], "CUDA_VISIBLE_DEVICES is 0"),
+        ("-1", ["0000:01:00.0"], None),
+        ("", ["0000:01:00.0"], None),
+        (None, [], None),
+    ],
+)
+def test_a_card_that_torch_cannot_use_is_no_reason_to_take_the_processor_in_silence(
+    asked: str | None, cards: list[str], words: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for card in cards:
+        (tmp_path / card).mkdir()
+    monkeypatch.setattr(gpus, "DRIVER", tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", asked)
+    if words is None:
+        assert gpus.device(1) == "cpu"
+        return
+    with pytest.raises(InputError, match=words) as caught:
+        gpus.device(1)
+    assert "set CUDA_VISIBLE_DEVICES to -1" in str(caught.value) and "\n" not in str(caught.value)
+
+
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A machine with two cards; the numbers of those that were made the current one."""
@@ -166,6 +194,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(sizes))
     monkeypatch.setattr(torch.cuda, "get_device_properties", sizes.__getitem__)
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "made up")
     return current
 
 
