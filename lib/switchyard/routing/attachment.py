@@ -47,7 +47,7 @@ class Attachment:
         self.rule = rule
         """The rule with `trained_top_k` and `normalise` filled in; None when only observing."""
         self.observer = observer
-        self._rows = Rows()
+        self._rows = Rows(getattr(rule, "context_window", 0))
         self._logits: dict[int, Tensor] = {}
         self._faults: dict[int, Tensor] = {}
         self._wants_context = observer is not None or getattr(rule, "needs_context", rule is not None)
@@ -77,6 +77,8 @@ class Attachment:
         for layer, found in self._faults.items():
             refuse(layer, found, self.structure["model_type"])
             _checked.add(self.blocks[layer].router)
+        if hasattr(self.rule, "after_forward"):
+            self.rule.after_forward()
         self._logits.clear()
         self._faults.clear()
 
@@ -144,6 +146,8 @@ def attach(
         if rule is not None or not own_when_full:
             _switch_experts(model, attachment.blocks, own_when_full, undo)
         _install_hooks(core, attachment, undo)
+        if hasattr(rule, "start"):
+            attachment.rule.start()
         yield attachment
 
 

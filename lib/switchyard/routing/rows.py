@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class Rows:
     """Remembers the inputs of the current forward and makes a `TokenContext` of them when first asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: int = 0) -> None:
+        self._window = window
+        self._history: Tensor | None = None  # int64 [batch, window], of the forward before
         self._labels: tuple[Sequence[int], Sequence[int]] | None = None
         self._inputs: dict[str, Any] = {}
         self._contexts: dict[torch.device, TokenContext] = {}
@@ -42,9 +44,20 @@ class Rows:
     def context(self, device: torch.device) -> TokenContext:
         """The context of the current forward on a layer's device, rows as the router sees them: batch, then time."""
         if device not in self._contexts:
-            whole = next(iter(self._contexts.values()), None) or _token_context(self._inputs)
-            self._contexts[device] = TokenContext(*(column.to(device) for column in whole))
+            whole = next(iter(self._contexts.values()), None) or self._made()
+            self._contexts[device] = TokenContext(*(one if one is None else one.to(device) for one in whole))
         return self._contexts[device]
+
+    def _made(self) -> TokenContext:
+        ids = _token_ids(self._inputs)
+        context = _token_context(ids, self._inputs)
+        if not self._window:
+            return context
+        real = context.is_token.view_as(ids)
+        if self._inputs["past"] == 0 or self._history is None or len(self._history) != len(ids):
+            self._history = torch.full((len(ids), self._window), -1, device=ids.device)
+        previous, self._history = _previous(ids, real, self._history)
+        return context._replace(previous=previous)
 
 
 def _past_length(cache: Any) -> int:
@@ -52,11 +65,29 @@ def _past_length(cache: Any) -> int:
     return 0 if cache is None else int(cache.get_seq_length())
 
 
-def _token_context(inputs: dict[str, Any]) -> TokenContext:
-    ids = inputs.get("input_ids")
-    if ids is None:
-        embeds = inputs["inputs_embeds"]
-        ids = torch.full(embeds.shape[:2], -1, device=embeds.device)
+def _token_ids(inputs: dict[str, Any]) -> Tensor:
+    """int64 [batch, time]."""
+    if (ids := inputs.get("input_ids")) is not None:
+        return ids
+    embeds = inputs["inputs_embeds"]
+    return torch.full(embeds.shape[:2], -1, device=embeds.device)
+
+
+def _previous(ids: Tensor, real: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
+    """The real ids before each token, [batch x time, window], and the last ones of all, [batch, window]."""
+    window = history.shape[1]
+    whole = torch.cat([history.to(ids.device), ids], dim=1)
+    kept = torch.cat([torch.ones_like(history, dtype=torch.bool), real], dim=1)
+    order = kept.long().argsort(dim=1, stable=True)  # padding first, the others in their order
+    packed = whole.gather(1, order)
+    before = kept.long().cumsum(dim=1)[:, window:] - real.long()  # ids kept before each token
+    first = (~kept).long().sum(dim=1, keepdim=True)  # where they begin in a row of `packed`
+    places = (first + before - window).unsqueeze(-1) + torch.arange(window, device=ids.device)
+    previous = packed.unsqueeze(1).expand(-1, ids.shape[1], -1).gather(2, places)
+    return previous.flatten(0, 1), packed[:, -window:]
+
+
+def _token_context(ids: Tensor, inputs: dict[str, Any]) -> TokenContext:
     mask, past = inputs.get("attention_mask"), inputs["past"]
     if isinstance(mask, dict) or (mask is not None and mask.ndim == 4):
         real, position = _from_prepared(ids, mask, past, inputs.get("position_ids"))

@@ -19,10 +19,12 @@ class Selection(NamedTuple):
     """int64 [tokens], slots in use."""
     rejections: Tensor | None = None
     """int64 [tokens], for rules that test: hypotheses rejected before clamping."""
+    path: Tensor | None = None
+    """int8 [tokens], for rules with several paths: 0 learned, 1 fast, 2 cached."""
 
 
 class TokenContext(NamedTuple):
-    """Where each row of logits comes from; all tensors are [tokens] on the model's device."""
+    """Where each row of logits comes from; all tensors are [tokens] on the layer's device."""
 
     token_id: Tensor
     """int64; -1 where the model was given embeddings."""
@@ -34,6 +36,8 @@ class TokenContext(NamedTuple):
     """int64, counted in real tokens from 0; -1 for padding."""
     is_token: Tensor
     """bool, False for padding."""
+    previous: Tensor | None = None
+    """int64 [tokens, window], the ids of the real tokens before each row, the nearest last; -1 where there is none."""
 
 
 class RoutingRule(Protocol):
@@ -42,6 +46,9 @@ class RoutingRule(Protocol):
     Only `select` is required. A rule may also offer:
 
     - `needs_context`: False, as a class attribute, for a rule that never looks at `context`, which spares building it;
+    - `context_window`: how many previous token ids it wants in `context.previous`, kept over decode steps with a cache;
+    - `start()`, called by `attach` when its `with` block begins, and `after_forward()`, called after every forward: for
+      rules with a state, which `select` itself never changes;
     - `limits`, a property: the fewest and the most experts that a token may get, as (int, int). The pipeline asks
       for it;
     - `p_values(logits, layer)`: float64 [tokens, num_experts] p-values of NumPy logits of that shape, for the logs of

@@ -64,7 +64,7 @@ def rows(selection: Selection, these: slice) -> list[torch.Tensor]:
 
 
 def part_of(context: TokenContext, these: slice) -> TokenContext:
-    return TokenContext(*(column[these] for column in context))
+    return TokenContext(*(column[these] for column in context[:5]))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import weakref
 from typing import Any, NamedTuple
@@ -348,12 +349,61 @@ def test_experts_of_eight_bits_are_refused_at_attach() -> None:
         pass
 
 
+@dataclasses.dataclass
+class Looking:
+    """Top-k that notes what it was shown, and when it began and ended."""
+
+    context_window: int = 3
+    events: list[Any] = dataclasses.field(default_factory=list)
+
+    def start(self) -> None:
+        self.events.append("start")
+
+    def after_forward(self) -> None:
+        self.events.append("after")
+
+    def select(self, logits: Tensor, layer: int, context: TokenContext) -> Selection:
+        if layer == 0:
+            self.events.append(context)
+        return TopK(2, normalise=False, trained_top_k=4).select(logits, layer, context)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@torch.no_grad()
+def test_a_rule_sees_the_ids_before_each_token_over_decode_steps(side: str) -> None:
+    model, rule, batch = random_model("olmoe"), Looking(), padded_batch(side)
+    seen: dict[int, list[int]] = {row: [] for row in range(3)}
+    with attach(model, rule):
+        cache = model(**batch, use_cache=True).past_key_values
+        mask = batch["attention_mask"]
+        for step in range(5):
+            mask = torch.cat([mask, torch.ones(3, 1, dtype=torch.long)], dim=1)
+            ids = torch.tensor([[10 + step], [20 + step], [30 + step]])
+            model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True)
+    contexts = [one for one in rule.events if isinstance(one, TokenContext)]
+    assert rule.events[0] == "start" and rule.events.count("after") == len(contexts) == 6
+    for context in contexts:
+        for row, token, is_token, previous in zip(
+            context.sample.tolist(),
+            context.token_id.tolist(),
+            context.is_token.tolist(),
+            context.previous.tolist(),
+            strict=True,
+        ):
+            if is_token:
+                assert previous == ([-1] * 3 + seen[row])[-3:]
+                seen[row].append(token)
+    assert [len(one) for one in seen.values()] == [16, 12, 6]
+    with attach(model, Looking()):
+        model(**batch)  # the next prefill begins anew
+
+
 def test_the_context_follows_the_device_of_a_layer() -> None:
     rows = Rows()
     rows.take((), padded_batch("left"))
     here, there = rows.context(torch.device("cpu")), rows.context(torch.device("meta"))
-    assert {column.device.type for column in here} == {"cpu"}
-    assert {column.device.type for column in there} == {"meta"}
+    assert {column.device.type for column in here[:5]} == {"cpu"}
+    assert {column.device.type for column in there[:5]} == {"meta"}
     assert rows.context(torch.device("cpu")) is here
 
 

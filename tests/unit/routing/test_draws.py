@@ -73,7 +73,7 @@ def test_bits_are_fair() -> None:
 def test_the_order_and_the_batch_do_not_matter() -> None:
     context = token_context(50, sample=3)
     whole = token_draws(context, 2, rule="mixed_topk")
-    back = type(context)(*(column.flip(0) for column in context))
+    back = type(context)(*(column.flip(0) for column in context[:5]))
     assert torch.equal(token_draws(back, 2, rule="mixed_topk").flip(0), whole)
     assert torch.equal(token_draws(token_context(1, sample=3, start=7), 2, rule="mixed_topk"), whole[7:8])
 
