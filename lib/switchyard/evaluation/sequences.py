@@ -64,7 +64,9 @@ def build_samples(
     build = {"perplexity": _windows, "cloze": _clozes, "choice": _choices}[kind_of(table)]
     found = list(islice(build(table, tokenizer, max_length), samples))
     if not found:
-        raise InputError(f"the dataset gives no sample out of {table.num_rows} rows; prepare it again")
+        raise InputError(
+            f"the dataset's {table.num_rows} rows hold no token of this tokenizer; choose texts that it was made for"
+        )
     if samples is not None and len(found) < samples:
         log.warning("%d samples, %d were asked for", len(found), samples)
     return found

@@ -74,7 +74,8 @@ def _check(
         raise InputError("speed: nothing to measure; give a configuration, a round and a token at least")
     if len(token_ids) < needed:
         raise InputError(
-            f"speed: {len(token_ids)} tokens of text, {needed} are needed; lower the token counts"
+            f"speed: {len(token_ids)} tokens of validation text, {needed} are needed; lower speed.prefill_tokens and "
+            "speed.decode_tokens, or give calibration.validation more text"
         )
 
 

@@ -69,7 +69,7 @@ def check_layers(blocks: Sequence[MoEBlock], found: Mapping[str, Any]) -> None:
     if built != found["moe_layers"]:
         raise InputError(
             f"model of type {found['model_type']!r}: its config says that layers {found['moe_layers']} have experts, "
-            f"the model class builds them in {built}; this family is not supported"
+            f"the model class builds them in {built}; choose a model of a family that docs/families.md calls exact"
         )
 
 

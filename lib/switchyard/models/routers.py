@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FAULTS = ("chooses other experts than", "weighs its experts otherwise than")
 """What `faults` finds, in its order."""
 
-SUPPORTED = "choose a model of a family that docs/own-data.md lists"
+SUPPORTED = "choose a model of a family that docs/families.md calls exact"
 
 _TOKENS = 256
 """Random hidden states that a router without weights is tried on."""

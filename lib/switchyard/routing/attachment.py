@@ -184,7 +184,8 @@ def _switch_experts(
     for block, config in zip(blocks, configs, strict=True):
         if getattr(config, "_experts_implementation", None) != RAGGED:
             raise InputError(
-                f"{block.name}: its experts bypass transformers' ExpertsInterface, cannot drop slots"
+                f"{block.name}: its experts bypass transformers' ExpertsInterface, so that unused slots cannot be "
+                "dropped; choose a model of a family that docs/families.md calls exact"
             )
 
 

@@ -31,10 +31,10 @@ def disagreements(config: Mapping[str, Any], root: Path) -> Iterator[str]:
     for name, entry in config["models"].items():
         yield from _entry(name, entry, root)
     size = config["corpus"]["vocabulary_size"]
-    found = {
+    structures = {
         name: known_structure(one, root=root, vocabulary_size=size) for name, one in config["models"].items()
     }
-    known = {name: structure for name, structure in found.items() if structure}
+    known = {name: structure for name, structure in structures.items() if structure}
     for name in config["evaluation"]["models"]:
         if name in known:
             yield from _lengths(config, name, known[name])

@@ -60,8 +60,8 @@ def test_numbers_are_those_of_the_clock(model: Any, monkeypatch: pytest.MonkeyPa
     [
         ({"rounds": 0}, "nothing to measure"),
         ({"prefill_tokens": 0}, "nothing to measure"),
-        ({"prefill_tokens": 500}, "58 tokens of text, 500 are needed"),
-        ({"decode_tokens": 100}, "58 tokens of text, 105 are needed"),
+        ({"prefill_tokens": 500}, "58 tokens of validation text, 500 are needed"),
+        ({"decode_tokens": 100}, "58 tokens of validation text, 105 are needed"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(model: Any, change: dict[str, int], words: str) -> None:
