@@ -157,10 +157,16 @@ def _plain_cloze(row: Row) -> dict[str, Any]:
 
 
 def _lambada(row: Row) -> dict[str, Any]:
-    """The last word of a passage; a blank or line end after it is not part of it."""
-    context, _, target = read_text(row, "text").rstrip().rpartition(" ")
+    """The last word of a passage: what follows its last space, as in lm-evaluation-harness, a line end included."""
+    context, _, target = read_text(row, "text").rpartition(" ")
     if not context.strip() or not target.strip():
         raise InputError(f"{row.place}, column 'text': no last word after a space; {REMEDY}")
+    if target != target.rstrip():
+        log.warning(
+            "%s: the passage ends in a line end, which is scored with its last word, as lm-evaluation-harness does; "
+            "take it away if it belongs to the file and not to the text",
+            row.place,
+        )
     return {"context": context, "target": target}
 
 

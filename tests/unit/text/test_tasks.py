@@ -118,10 +118,14 @@ def test_every_published_form_of_hellaswag_is_the_same_item(label: Any, write: A
     assert table.equals(prepare(rows(HELLASWAG), kind="choice", layout="hellaswag"))
 
 
-@pytest.mark.parametrize("end", ["", "\n", "\r\n", " ", " \n"])
-def test_what_follows_the_last_word_is_no_part_of_it(end: str) -> None:
-    table = prepare(rows({"text": f"he said to the man{end}"}), kind="cloze", layout="lambada")
-    assert table.to_pylist() == [{"sample_id": 0, "context": "he said to the", "target": "man"}]
+def test_a_line_end_after_the_last_word_is_scored_with_it_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        table = prepare(
+            rows({"text": "he said to the man\n"}, {"text": "a b"}), kind="cloze", layout="lambada"
+        )
+    assert table["target"].to_pylist() == ["man\n", "b"]
+    (line,) = [one.getMessage() for one in caplog.records]
+    assert line.startswith("set.jsonl, row 1: the passage ends in a line end")
 
 
 def test_rows_that_cannot_be_used_are_listed_with_their_reason() -> None:
@@ -195,6 +199,7 @@ def test_fewer_samples_than_wanted_are_told(caplog: pytest.LogCaptureFixture) ->
         ("choice", "lambada", CHOICE, ["'lambada'", "plain, hellaswag, arc"]),
         ("cloze", "lambada", {"words": "x"}, ["set.jsonl, row 1", "'text'", "it has words"]),
         ("cloze", "lambada", {"text": "single"}, ["set.jsonl, row 1", "'text'", "last word"]),
+        ("cloze", "lambada", {"text": "ends with space "}, ["row 1", "last word"]),
         ("cloze", "plain", {"context": " ", "target": "x"}, ["row 1", "'context'", "empty"]),
         ("perplexity", "plain", {"text": 5}, ["row 1", "'text'", "int"]),
         ("perplexity", "plain", {"text": None}, ["row 1", "'text'", "NoneType"]),
