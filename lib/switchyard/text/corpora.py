@@ -130,8 +130,8 @@ def read_texts(
             if entry["source"] == "hub"
             else chain.from_iterable(map(read_file, map(Path, files)))
         )
-        cells = _cells(rows, entry["text"], entry["domain"])
-        found = cells if entry["layout"] == "plain" else _pages(cells)
+        is_plain = entry["layout"] == "plain"
+        found = _cells(rows, entry["text"], entry["domain"]) if is_plain else _pages(rows, entry["text"])
     for text in islice(found, entry["num_samples"]):
         yield text
         progress(1)
@@ -191,10 +191,10 @@ def _domain(row: Row, column: str) -> str:
     return value
 
 
-def _pages(lines: Iterable[Text]) -> Iterator[Text]:
-    """WikiText's lines as running text, page by page."""
-    for page in wikitext.join_pages(line.text for line in lines):
-        yield Text(wikitext.detokenise(page))
+def _pages(rows: Iterable[Row], column: str) -> Iterator[Text]:
+    """WikiText's lines or pages as running text, page by page."""
+    for page in wikitext.pages_of(rows, column):
+        yield Text(wikitext.detokenise(page.values["page"]))
 
 
 def documents_of(path: str | Path, side: str) -> Iterator[tuple[str, str]]:

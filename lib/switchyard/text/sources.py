@@ -29,13 +29,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from switchyard.errors import InputError
+from switchyard.text.json_list import JsonList
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 """First bytes of a compressed file."""
 _SUFFIXES = (".gz", ".zst")
-_OBJECT_BYTES = 16 * 2**20
-"""Largest object in a JSON list."""
+_NOT_TEXT = {
+    b"PAR1": "a Parquet file; rename it to .parquet",
+    b"BZh": "compressed by bzip2; unpack it, or compress it by gzip or zstd",
+    b"\xfd7zXZ": "compressed by xz; unpack it, or compress it by gzip or zstd",
+    b"PK\x03\x04": "a ZIP archive or an Excel file; unpack it, or save it as CSV",
+    b"\xff\xfe": "UTF-16 text; convert it to UTF-8",
+    b"\xfe\xff": "UTF-16 text; convert it to UTF-8",
+}
+"""First bytes of what is taken for text by its name, with the remedy."""
 
 
 class Row(NamedTuple):
@@ -44,6 +52,8 @@ class Row(NamedTuple):
     values: dict[str, Any]
     source: str
     place: str
+    fault: str = ""
+    """Why the row could not be read; it has no values then."""
 
     @classmethod
     def of(cls, source: str, number: int, values: dict[str, Any]) -> Row:
@@ -93,7 +103,7 @@ def read_file(path: Path) -> Iterator[Row]:
     """Rows of one file.
 
     Raises:
-        InputError: missing, empty, of another kind, truncated, or with a row that is no JSON object.
+        InputError: missing, empty, of another kind, or truncated. A single row that cannot be read has a `fault`.
     """
     reader = _READERS[check_suffix(path)]
     if not path.is_file():
@@ -121,9 +131,17 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         with pa.input_stream(str(path), compression=kind) as stream, io.BufferedReader(stream) as content:
             if content.peek(3)[:3] == b"\xef\xbb\xbf":
                 content.read(3)
+            if check_suffix(path) != ".parquet":
+                _refuse_other_kinds(path, content.peek(6))
             yield content
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a whole {kind} file ({_first_line(error)}); fetch it again") from error
+
+
+def _refuse_other_kinds(path: Path, head: bytes) -> None:
+    for magic, what in _NOT_TEXT.items():
+        if head.startswith(magic):
+            raise InputError(f"{path}: not what its name says: {what}")
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
@@ -155,20 +173,21 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
     with _opened(path) as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
-                place = f"{path}, line {number}"
-                yield Row(_json_object(line, place=place), str(path), place)
+                yield _json_row(line, str(path), f"{path}, line {number}")
 
 
-def _json_object(line: bytes, *, place: str) -> dict[str, Any]:
+def _json_row(text: bytes | str, source: str, place: str) -> Row:
+    fault = ""
     try:
-        record = orjson.loads(line)
+        values = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise InputError(
-            f"{place}: not JSON ({error.msg}, column {error.colno}); correct or drop the line"
-        ) from error
-    if not isinstance(record, dict):
-        raise InputError(f"{place}: a JSON {type(record).__name__}, not an object; write one object per line")
-    return record
+        values, fault = {}, f"not JSON ({error.msg}, column {error.colno})"
+    if not isinstance(values, dict):
+        values, fault = (
+            {},
+            f"a JSON {type(values).__name__}, not an object (a file that is one list ends in .json)",
+        )
+    return Row(values, source, place, fault)
 
 
 def _read_json(path: Path) -> Iterator[Row]:
@@ -181,9 +200,12 @@ def _read_json(path: Path) -> Iterator[Row]:
         has_more = any(line.strip() for line in content)
     if has_more and _is_json(first):
         yield from _read_jsonl(path)
-    else:
-        with _opened(path) as content:
-            yield from _rows_within(path, _json_object(content.read(), place=str(path)))
+        return
+    with _opened(path) as content:
+        whole = _json_row(content.read(), str(path), str(path))
+    if whole.fault:
+        raise InputError(f"{path}: {whole.fault}; correct the file or fetch it again")
+    yield from _rows_within(path, whole.values)
 
 
 def _is_json(text: bytes) -> bool:
@@ -195,26 +217,12 @@ def _is_json(text: bytes) -> bool:
 
 
 def _json_list(path: Path) -> Iterator[Row]:
-    """The objects of a JSON list, through DuckDB, which keeps a piece of the file in memory."""
-    import duckdb
-
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder, "rows.json")  # without compression and byte-order mark
-        with _opened(path) as content, place.open("wb") as plain:
-            shutil.copyfileobj(content, plain)
-        connection = duckdb.connect(config={"threads": 1})
-        connection.execute("SET enable_progress_bar = false")
-        query = "SELECT json::VARCHAR FROM read_json_objects(?, format='array', maximum_object_size=?)"
+    with _opened(path) as content, io.TextIOWrapper(content, "utf-8", newline="") as text:
         try:
-            found = connection.sql(query, params=[str(place), _OBJECT_BYTES]).to_arrow_reader(1024)
-            texts = (text for batch in found for text in batch.column(0).to_pylist())
-            for number, text in enumerate(texts, 1):
-                yield Row.of(str(path), number, _json_object(text.encode(), place=f"{path}, row {number}"))
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
-            fault = re.sub(r' in file ".*?"', "", _first_line(error))
-            raise InputError(
-                f"{path}: not JSON ({fault[:160]}); correct the file or fetch it again"
-            ) from error
+            for number, one in enumerate(JsonList(text, str(path)), 1):
+                yield _json_row(one, str(path), f"{path}, row {number}")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: not UTF-8 ({_first_line(error)}); convert the file") from error
 
 
 def _rows_within(path: Path, values: dict[str, Any]) -> Iterator[Row]:
@@ -233,6 +241,9 @@ def _rows_within(path: Path, values: dict[str, Any]) -> Iterator[Row]:
         yield Row.of(f"{path}, list {name!r}", number, one)
 
 
+_FIELDS = "not as many fields as the first line names columns"
+
+
 def _read_csv(path: Path) -> Iterator[Row]:
     csv.field_size_limit(sys.maxsize)
     with _opened(path) as content, io.TextIOWrapper(content, "utf-8", newline="") as text:
@@ -241,11 +252,9 @@ def _read_csv(path: Path) -> Iterator[Row]:
         try:
             for values in reader:
                 number += 1
-                if None in values or None in values.values():
-                    raise InputError(
-                        f"{path}, row {number}: not as many fields as the first line names columns; correct the row"
-                    )
-                yield Row.of(str(path), number, values)
+                row = Row.of(str(path), number, values)
+                is_whole = None not in values and None not in values.values()
+                yield row if is_whole else row._replace(values={}, fault=_FIELDS)
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(
                 f"{path}, after row {number}: not CSV in UTF-8 ({_first_line(error)}); correct the file"

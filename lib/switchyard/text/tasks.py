@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -29,6 +29,10 @@ class Skipped(NamedTuple):
 
     place: str
     reason: str
+
+
+SKIP = ", or set `invalid_rows: skip`"
+"""The remedy that datasets have beside `REMEDY`."""
 
 
 def prepare(
@@ -56,10 +60,13 @@ def prepare(
     first = next(rows)
     rows = chain([first], rows)
     wanted = None if kind == "perplexity" else samples
-    given = _pages(rows) if layout == "wikitext" else rows
+    given = wikitext.pages_of(rows, "text", "page") if layout == "wikitext" else rows
     found = list(islice(_converted(given, convert, skipped), wanted))
     if not found:
-        raise InputError(f"{first.source}: no {kind} sample in its rows; check the file and its layout")
+        reason = f" ({skipped[0].place}: {skipped[0].reason})" if skipped else ""
+        raise InputError(
+            f"{first.source}: no {kind} sample in its rows{reason}; check the file and its layout"
+        )
     if wanted is not None and len(found) < wanted:
         log.warning("%s: %d %s samples, %d were asked for", first.source, len(found), kind, wanted)
     number = "page" if kind == "perplexity" else "sample_id"
@@ -103,30 +110,9 @@ def _converted(
             yield convert(row)
         except InputError as error:
             if skipped is None:
-                raise
-            reason = str(error).removeprefix(row.place).lstrip(",: ").removesuffix(f"; {REMEDY}")
+                raise InputError(f"{error}{SKIP if str(error).endswith(REMEDY) else ''}") from error
+            reason = re.sub(f"[;,]( or)? {REMEDY}$", "", str(error).removeprefix(row.place).lstrip(",: "))
             skipped.append(Skipped(row.place, reason))
-
-
-def _pages(rows: Iterator[Row]) -> Iterator[Row]:
-    """WikiText's rows, which are lines or pages, as pages."""
-    has_heading = False
-    first = next(rows)
-
-    def texts() -> Iterator[str]:
-        nonlocal has_heading
-        for row in chain([first], rows):
-            text = read_text(row, "text", "page", may_be_empty=True)
-            has_heading = has_heading or any(map(wikitext.is_page_heading, wikitext.split_lines(text)))
-            yield text
-
-    for number, page in enumerate(wikitext.join_pages(texts()), 1):
-        yield Row.of(f"{first.source}, pages", number, {"page": page})
-    if not has_heading:
-        raise InputError(
-            f"{first.source}, column 'text': no line is a heading ' = Title = ', which begins a page of WikiText; "
-            "use layout plain for other text, and keep the headings of WikiText"
-        )
 
 
 def _page(text: str, original: str) -> dict[str, Any]:
@@ -196,8 +182,14 @@ def _arc(row: Row) -> dict[str, Any]:
     elif "choices" in row.values:
         choices = read_nested(row, "choices")
     else:
-        question, *choices = re.split(r"\s*\(([A-E1-5])\)\s*", str(question))
-        choices = {"label": choices[::2], "text": choices[1::2]}
+        question, *parts = re.split(r"\s*\(([A-E1-5])\)\s*", str(question))
+        choices = {"label": parts[::2], "text": parts[1::2]}
+        names = "".join(parts[::2])
+        if not ("ABCDE".startswith(names) or "12345".startswith(names)):
+            raise InputError(
+                f"{row.place}, column 'question': its marks ({', '.join(parts[::2])}) do not say which are the "
+                f"options; {REMEDY}"
+            )
     options, names = _arc_choices(row, choices)
     if not isinstance(question, str) or not question.strip():
         raise InputError(f"{row.place}, column 'question': no text; {REMEDY}")
@@ -211,15 +203,15 @@ def _arc(row: Row) -> dict[str, Any]:
 def _arc_choices(row: Row, choices: Any) -> tuple[list[str], list[str]]:
     """Texts and names (`A`..`E` or `1`..`5`) of the options, from a map of lists or a list of maps, without padding."""
     if isinstance(choices, dict):
-        pairs = list(zip(choices.get("text") or (), choices.get("label") or (), strict=False))
+        pairs = list(zip_longest(choices.get("text") or (), choices.get("label") or ()))
     else:
         listed = choices if isinstance(choices, list) else []
         pairs = [(one.get("text"), one.get("label")) for one in listed if isinstance(one, dict)]
-    pairs = [(text, str(name)) for text, name in pairs if text is not None]
-    if len(pairs) < 2 or not all(isinstance(text, str) for text, _ in pairs):
+    pairs = [(text, name) for text, name in pairs if text is not None]
+    if len(pairs) < 2 or not all(isinstance(text, str) and name is not None for text, name in pairs):
         raise InputError(f"{row.place}, column 'choices': not two or more texts with their labels; {REMEDY}")
     texts, names = zip(*pairs, strict=True)
-    return list(texts), list(names)
+    return list(texts), list(map(str, names))
 
 
 Convert = Callable[[Row], dict[str, Any]]

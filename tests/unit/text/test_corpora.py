@@ -110,6 +110,17 @@ def test_wikitext_is_joined_into_pages(tmp_path: Path) -> None:
     assert "Words, here." in found[0].text
 
 
+def test_wikitext_without_a_heading_is_refused_and_not_one_document(tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "w.jsonl", [{"text": line} for line in ("a b", "c d")])
+    with pytest.raises(InputError, match="no line is a heading"):
+        list(read_texts(PLAIN | {"layout": "wikitext", "num_samples": 1}, files=[file]))
+
+
+def test_no_remedy_is_named_that_corpora_do_not_have(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"1\.jsonl, line 1.*correct or drop the row$"):
+        list(read_texts(PLAIN, files=[jsonl(tmp_path / "1.jsonl", [{"text": 5}])]))
+
+
 def test_the_hub_is_streamed_and_no_more_than_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 

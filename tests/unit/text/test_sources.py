@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from switchyard.errors import InputError
+from switchyard.text.cells import read_cell
 from switchyard.text.sources import load_rows
 
 ROWS = [{"text": "one two", "n": 1}, {"text": "three four", "n": 2}]
@@ -31,7 +32,8 @@ def parquet(folder: Path, name: str, rows: list[dict]) -> Path:
 def refused(dataset: dict, folder: Path) -> str:
     """The single line that `load_rows` refuses a dataset with."""
     with pytest.raises(InputError) as caught:
-        list(load_rows(dataset, folder=folder))
+        for row in load_rows(dataset, folder=folder):
+            read_cell(row, *row.values)
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -156,6 +158,15 @@ def test_a_large_file_takes_no_more_memory_than_a_part_of_it(tmp_path: Path, suf
         ("a.json", b"[]", ["a.json", "no rows"]),
         ("a.json", b'[{"text": "x"}, ["x"]]', ["a.json", "row 2", "list", "object"]),
         ("a.json", b'[{"text": "x"}, {"text": ', ["a.json", "not JSON"]),
+        ("a.json", b'[{"text": "x"},', ["a.json, after row 1", "not JSON", "fetch"]),
+        ("a.json", b'[{"text": "x"}] {', ["a.json, after row 1", "follows the list"]),
+        ("a.json", b'[{"text": "x"} {"text": "y"}]', ["a.json, after row 1", "',' or ']'"]),
+        ("a.json", b'[{"text": "\xff"}]', ["a.json", "not UTF-8"]),
+        ("a.jsonl", b'[{"text": "x"}]\n', ["a.jsonl, line 1", "list", "ends in .json"]),
+        ("a.jsonl", b"PAR1\x15\x04", ["a.jsonl", "a Parquet file", ".parquet"]),
+        ("a.csv", "text\nx\n".encode("utf-16"), ["a.csv", "UTF-16", "convert"]),
+        ("a.json", b"BZh91AY", ["a.json", "bzip2", "unpack"]),
+        ("a.csv", b"PK\x03\x04", ["a.csv", "Excel", "CSV"]),
         ("a.json", b'{"text": "x"}', ["a.json", "0 lists of objects", ".jsonl"]),
         ("a.json", b'{"text": "x"}\n{"text": ', ["a.json, line 2", "not JSON"]),
         ("a.json", b'{"a": [{"b": 1}], "c": [{"d": 1}]}', ["a.json", "2 lists of objects"]),

@@ -7,6 +7,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from switchyard.artifacts.files import read_stamp, write_table
@@ -128,6 +131,53 @@ def test_a_line_end_after_the_last_word_is_scored_with_it_and_said(caplog: pytes
     assert line.startswith("set.jsonl, row 1: the passage ends in a line end")
 
 
+@pytest.mark.parametrize(
+    "write", [lambda texts: str(np.array(texts, object)), lambda texts: repr(np.array(texts, object))]
+)
+def test_lists_that_pandas_writes_to_csv_are_read(write: Any) -> None:
+    endings = ["it's [1] a, b", 'say "x" \\ ', "c" * 90, "dtype=object"]
+    plain = HELLASWAG | {"endings": endings}
+    written = HELLASWAG | {"endings": write(endings).removeprefix("array(").removesuffix(", dtype=object)")}
+    assert prepare(rows(written), kind="choice", layout="hellaswag").equals(
+        prepare(rows(plain), kind="choice", layout="hellaswag")
+    )
+
+
+@pytest.mark.parametrize("layout", ["arc", "hellaswag"])
+def test_a_set_that_datasets_wrote_to_csv_is_the_same_set(tmp_path: Path, layout: str) -> None:
+    record = {"arc": ARC, "hellaswag": HELLASWAG}[layout]
+    pd.DataFrame(pa.Table.from_pylist([record]).to_pandas()).to_csv(tmp_path / "a.csv")
+    found = load_rows({"source": "file", "path": tmp_path / "a.csv"})
+    assert prepare(found, kind="choice", layout=layout).equals(
+        prepare(rows(record), kind="choice", layout=layout)
+    )
+
+
+def test_no_second_part_of_a_context_may_be_null() -> None:
+    tables = [prepare(rows(HELLASWAG | {"ctx_b": b}), kind="choice", layout="hellaswag") for b in (None, "")]
+    assert tables[0].equals(tables[1])
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv"])
+def test_a_row_that_cannot_be_read_may_be_skipped(tmp_path: Path, suffix: str) -> None:
+    lone = b'{"text": "a \\ud83d b"}'  # half of a pair of surrogates, which no UTF-8 can hold
+    content = {
+        ".jsonl": b'{"text": "a b"}\n' + lone + b'\n{"text": \n{"text": "c d"}\n',
+        ".json": b'[{"text": "a b"}, ' + lone + b', ["x"], {"text": "c d"}]',
+        ".csv": b"text,n\na b,1\nx\nx,1,2\nc d,2\n",
+    }[suffix]
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content)
+    skipped: list[Skipped] = []
+    table = prepare(
+        load_rows({"source": "file", "path": path}), kind="cloze", layout="lambada", skipped=skipped
+    )
+    assert table["target"].to_pylist() == ["b", "d"]
+    assert [one.place.rsplit(maxsplit=1)[1] for one in skipped] == ["2", "3"]
+    with pytest.raises(InputError, match=r"a\.\w+, (row|line) 2: .*set `invalid_rows: skip`"):
+        prepare(load_rows({"source": "file", "path": path}), kind="cloze", layout="lambada")
+
+
 def test_rows_that_cannot_be_used_are_listed_with_their_reason() -> None:
     given = rows(CHOICE, CHOICE | {"label": 7}, CHOICE, CHOICE | {"options": ["x", ""]}, CHOICE)
     skipped: list[Skipped] = []
@@ -145,7 +195,7 @@ def test_rows_that_cannot_be_used_are_listed_with_their_reason() -> None:
 
 
 def test_a_set_without_a_row_that_can_be_used_is_refused() -> None:
-    with pytest.raises(InputError, match="no choice sample"):
+    with pytest.raises(InputError, match="no choice sample.*row 1.*label 7 is outside"):
         prepare(rows(CHOICE | {"label": 7}), kind="choice", layout="plain", skipped=[])
 
 
@@ -219,6 +269,20 @@ def test_fewer_samples_than_wanted_are_told(caplog: pytest.LogCaptureFixture) ->
         ("choice", "hellaswag", HELLASWAG | {"ctx_a": ""}, ["row 1", "'ctx_a'", "empty"]),
         ("choice", "arc", ARC | {"answerKey": "D"}, ["row 1", "'D'", "1, 2, 3"]),
         ("choice", "arc", ARC | {"choices": ["sand"]}, ["row 1", "'choices'"]),
+        (
+            "choice",
+            "arc",
+            ARC | {"choices": {"text": ["sand", "water", "wood"], "label": ["1", "2"]}},
+            ["row 1", "'choices'", "with their labels"],
+        ),
+        (
+            "choice",
+            "arc",
+            {"question": "Is (A) wet? (A) sand (B) water", "AnswerKey": "B"},
+            ["row 1", "(A, A, B)", "options", "skip"],
+        ),
+        ("choice", "arc", {"question": "Wet? (A) sand (C) water", "AnswerKey": "C"}, ["row 1", "(A, C)"]),
+        ("perplexity", "wikitext", {"text": 5}, ["row 1", "'text'", "int", "without one of its lines"]),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(

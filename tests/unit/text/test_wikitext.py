@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,11 +65,47 @@ def test_rows_may_be_lines_or_pages_with_either_line_end() -> None:
     raw = "".join(line or " \n" for line in lines)
     first, second = raw[: raw.index(" = Second")], raw[raw.index(" = Second") :]
     assert len(expected) == 2
+    first = first.removesuffix("\n")  # as the harness cuts the raw file
     assert tables(first, second) == tables(raw) == expected
     assert tables(*(line.replace("\n", "\r\n") for line in lines)) == expected
     assert tables(first.replace("\n", "\r\n"), second) == expected
     pages = [Row.of("set", number, {"page": text}) for number, text in enumerate((first, second), 1)]
     assert prepare(pages, kind="perplexity", layout="wikitext").to_pylist() == expected
+
+
+@pytest.mark.parametrize("column", ["text", "page"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        " \n = Red Fox = \n \n It weighs 1 @,@ 200 grams . \n = = Range = = \n North . \n",
+        ' = Red Fox = \n \n It is " quick " ( very ) . \n ',
+        "\n\n = Red Fox = \n The end",
+        " = Red Fox = \n \n \n\n",
+    ],
+)
+def test_a_row_that_is_a_page_is_counted_as_the_harness_counts_it(page: str, column: str) -> None:
+    """Blanks at its ends are among its bytes and words, and other pages beside it do not matter."""
+    other = " = Hen = \n A bird . \n"
+    given = [Row.of("set", number, {column: text}) for number, text in enumerate((page, other, page), 1)]
+    found = prepare(given, kind="perplexity", layout="wikitext").to_pylist()
+    assert [one["original_bytes"] for one in found] == [len(text) for text in (page, other, page)]
+    assert [one["original_words"] for one in found] == [
+        len(re.split(r"\s+", text)) for text in (page, other, page)
+    ]
+    assert [one["text"] for one in found] == [wikitext.detokenise(text) for text in (page, other, page)]
+
+
+def test_a_null_line_is_blank() -> None:
+    """What pandas makes of an empty cell."""
+    tables = [
+        prepare(
+            [Row.of("set", n, {"text": text}) for n, text in enumerate((" = A = \n", blank, " b \n"), 1)],
+            kind="perplexity",
+            layout="wikitext",
+        )
+        for blank in (None, "")
+    ]
+    assert tables[0].equals(tables[1])
 
 
 def test_text_before_the_first_heading_is_a_page() -> None:
