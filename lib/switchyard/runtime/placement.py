@@ -72,20 +72,19 @@ def device(gb: int | None) -> str:
 
 
 def unusable() -> str | None:
-    """Why a GPU that is there, or asked for, cannot be used by torch, with the remedy; None where there is none to use.
+    """Why a GPU that the driver lists cannot be used by torch, with the remedy; None where there is none to use.
 
     `CUDA_VISIBLE_DEVICES=` (empty) or -1 asks for the CPU.
     """
     import torch
 
-    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if asked in ("", "-1") or not (asked or any(DRIVER.glob("*"))):
+    cards = len(list(DRIVER.glob("*")))
+    if not cards or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return None
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU only"
-    found = f"CUDA_VISIBLE_DEVICES is {asked}" if asked else f"the driver lists {len(list(DRIVER.glob('*')))}"
     return (
-        f"a GPU is there or asked for ({found}), but torch {torch.__version__}, built for {build}, cannot use it; "
-        "install the torch of the lock and a driver for it, or set CUDA_VISIBLE_DEVICES to -1 to work on the CPU"
+        f"the driver lists {cards} GPUs, but torch {torch.__version__}, built for {build}, cannot use them; install "
+        "the torch of the lock and a driver for it, or set CUDA_VISIBLE_DEVICES to -1 to work on the CPU"
     )
 
 

@@ -161,7 +161,8 @@ def test_without_a_card_everything_is_on_the_processor(folder: Path, monkeypatch
     ("asked", "cards", "words"),
     [
         (None, ["0000:01:00.0"], "the driver lists 1"),
-        ("0", [], "CUDA_VISIBLE_DEVICES is 0"),
+        ("0", ["0000:01:00.0", "0000:02:00.0"], "the driver lists 2"),
+        ("0", [], None),  # a cluster that only pretends
         ("-1", ["0000:01:00.0"], None),
         ("", ["0000:01:00.0"], None),
         (None, [], None),
