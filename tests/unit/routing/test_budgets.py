@@ -149,6 +149,7 @@ def test_the_rule_is_made_from_a_study(tmp_path: Path) -> None:
     logits = torch.from_numpy(LOGITS[1])
     plain = BenjaminiHochberg(pooled.alpha, 8, null=NULL, weighting="sum_to_one").select(logits, 1)
     own = pooled.select(logits, 1)
-    assert all(torch.equal(*pair) for pair in zip(own, plain, strict=True))
+    assert all(torch.equal(*pair) for pair in zip(own[:4], plain[:4], strict=True))
+    assert own.path is None and plain.path is None
     with pytest.raises(InputError, match="has none for"):
         BudgetBenjaminiHochberg.from_study({**settings, "target_k": 6}, files)
