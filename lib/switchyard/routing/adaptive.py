@@ -99,6 +99,8 @@ class AdaptiveRule:
         """The array that `make` gives, on the device of `logits`; made once per layer, experts, dtype and device."""
         key = (layer, logits.shape[-1], logits.dtype, logits.device)
         if key not in self._kept:
+            if torch.compiler.is_compiling():
+                raise InputError(f"{self.name}: run the attached model once before it is compiled")
             self._kept[key] = torch.from_numpy(make()).to(logits.device)
         return self._kept[key]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -48,67 +49,93 @@ class Attachment:
         """The rule with `trained_top_k` and `normalise` filled in; None when only observing."""
         self.observer = observer
         self._rows = Rows(getattr(rule, "context_window", 0))
-        self._logits: dict[int, Tensor] = {}
-        self._faults: dict[int, Tensor] = {}
         self._wants_context = observer is not None or getattr(rule, "needs_context", rule is not None)
+        self._wants_rows = observer is None and hasattr(rule, "rows_needed")
+        self._unchecked = {block.layer for block in self.blocks if block.router not in _checked}
+        self._sums: dict[
+            int, Tensor
+        ] = {}  # layer -> sum of each row's logits [tokens], of the current forward
+        self._faults: dict[int, Tensor] = {}  # layer -> bool [2], see `faults`
+        self._nan: Tensor | None = None  # bool [layers], of all forwards since the last look
+        self._looked = False
 
     def label(self, *, sample: Sequence[int], sequence: Sequence[int]) -> None:
         """Name the rows of the next forward, one number per row; unlabelled rows are sample 0, 1, ..., sequence 0."""
         self._rows.label(sample=sample, sequence=sequence)
 
+    def check(self) -> None:
+        """Refuse NaN logits and routers that are not what their family is, in any forward so far.
+
+        What is wrong is noted on the device, and a look at it makes a GPU wait. `attach` looks after the first forward
+        and at the end; on a CPU, where it costs nothing, after every one.
+
+        Raises:
+            InputError: naming the layer.
+        """
+        self._looked = True
+        found, nan = self._faults, self._nan
+        self._faults, self._nan = {}, None
+        if nan is not None and nan.any():
+            raise InputError(
+                f"router logits of layer {nan.tolist().index(True)} are NaN: check the model's weights and its dtype"
+            )
+        for layer, of_layer in found.items():
+            refuse(layer, of_layer, self.structure["model_type"])
+            _checked.add(self.blocks[layer].router)
+        self._unchecked -= found.keys()
+
     def _before_forward(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         self._rows.take(args, kwargs)
-        self._logits.clear()
-        self._faults.clear()
+        self._sums.clear()
 
     def _after_forward(self, module: nn.Module, args: tuple, output: Any) -> None:
-        """Refuse what is wrong in any layer, all layers at once: every look at a value makes a GPU wait."""
-        if len(self._logits) < len(self.blocks):
-            silent = next(block for block in self.blocks if block.layer not in self._logits)
+        if len(self._sums) < len(self.blocks):
+            silent = next(block for block in self.blocks if block.layer not in self._sums)
             raise InputError(
                 f"attach: the router of {silent.name} did not answer in this forward, so that its experts were not "
                 "routed by the rule; attach before the model is compiled, and leave its MoE blocks as they are"
             )
-        first = self._logits[0].device
-        sums = [logits.sum().to(first) for logits in self._logits.values()]
-        if torch.stack(sums).isnan().any():
-            for layer, logits in self._logits.items():
-                self._refuse_nan(layer, logits)
-        for layer, found in self._faults.items():
-            refuse(layer, found, self.structure["model_type"])
-            _checked.add(self.blocks[layer].router)
+        device = self._sums[0].device
+        nan = torch.stack([self._sums[block.layer].to(device) for block in self.blocks]).isnan()
+        if self._rows.has_mask:
+            nan = nan & self._rows.context(device).is_token
+        nan = nan.any(dim=-1)
+        self._nan = nan if self._nan is None else self._nan | nan
+        self._sums.clear()
         if hasattr(self.rule, "after_forward"):
             self.rule.after_forward()
-        self._logits.clear()
-        self._faults.clear()
+        if not torch.compiler.is_compiling() and not (self._looked and _waits(device)):
+            self.check()
 
-    def _after_gate(self, layer: int, output: Any) -> Any:
-        """Replace the weights [tokens, slots] and indices [tokens, slots] that a router answers with."""
-        logits, own_weights, own_experts = router_answer(layer, output, self.structure["top_k"])
-        router = self.routers[layer]
-        self._logits[layer] = logits
-        if router.block.router not in _checked:
-            self._faults[layer] = faults(router, logits, own_weights, own_experts)
+    def _route(self, layer: int, gate: Callable[..., Any], hidden: Tensor, *others: Tensor) -> Any:
+        """What takes the place of a router's `forward`: logits, weights [tokens, slots], indices [tokens, slots]."""
+        router, rule = self.routers[layer], self.rule
+        context = self._rows.context(hidden.device) if self._wants_context else None
+        needed = None
+        if self._wants_rows and layer not in self._unchecked:
+            needed = rule.rows_needed(layer, context)
+        given = hidden if needed is None else hidden.flatten(0, -2)[needed]
+        logits, weights, experts = router_answer(layer, gate(given, *others), self.structure["top_k"])
+        if layer in self._unchecked:
+            found = faults(router, logits, weights, experts)
+            self._faults[layer] = self._faults.get(layer, found) | found
+        if needed is not None:
+            logits = logits.new_zeros(len(needed), logits.shape[-1]).masked_scatter(
+                needed.unsqueeze(-1), logits
+            )
+        self._sums[layer] = logits.sum(dim=-1)
         scores = router.scores(logits)
-        context = self._rows.context(logits.device) if self._wants_context else None
-        if self.rule is None:
-            count = torch.full_like(own_experts[:, 0], own_experts.shape[-1])
-            selection = Selection(own_experts, own_weights, count)
+        if rule is None:
+            selection = Selection(experts, weights, torch.full_like(experts[:, 0], experts.shape[-1]))
         else:
-            selection = self.rule.select(router.eligible(scores), layer, context)
-            weights = selection.weights
+            selection = rule.select(router.eligible(scores), layer, context)
+            own = selection.weights
             if not router.is_plain:
-                weights = router.weights(logits, selection.experts, getattr(self.rule, "weighting", "model"))
-            selection = selection._replace(weights=weights.to(own_weights.dtype))
+                own = router.weights(logits, selection.experts, getattr(rule, "weighting", "model"))
+            selection = selection._replace(weights=own.to(weights.dtype))
         if self.observer is not None:
             self.observer(layer, scores, selection, context)
         return logits, selection.weights, selection.experts
-
-    def _refuse_nan(self, layer: int, logits: Tensor) -> None:
-        if (logits.isnan().any(dim=-1) & self._rows.context(logits.device).is_token).any():
-            raise InputError(
-                f"router logits of layer {layer} are NaN: check the model's weights and its dtype"
-            )
 
 
 @contextmanager
@@ -128,12 +155,14 @@ def attach(
     Fields `trained_top_k` and `normalise` of the rule that are None are filled in from the model's config.
     Where no slot is empty the model's own experts implementation runs, so that its own top-k stays its own bit for
     bit; `own_when_full=False` takes the ragged one there too, without a rule as well, so that rules differ in experts
-    alone.
+    alone. (On a GPU `generate` decodes by another implementation, `batched_mm`, where the model's own experts are
+    attached untouched; a rule that may leave a slot empty decodes by grouped products throughout.)
+    `torch.compile` captures an attached model whole, after one forward; it takes memory for empty slots.
 
     The first answer of every router is compared with what its family computes (`switchyard.models.routers`).
 
     Raises InputError for a model without MoE blocks, one that has a rule already, one whose routers compute something
-    else or do not answer, or NaN logits.
+    else or do not answer, or NaN logits (`Attachment.check`).
     """
     core = getattr(model, "base_model", model)
     if core in _attached:
@@ -141,25 +170,54 @@ def attach(
     structure = describe(model.config)
     attachment = Attachment(find_moe_blocks(model), structure, _fill_in(rule, structure), observer)
     with ExitStack() as undo:
+        if rule is not None or not own_when_full:
+            _check_experts(attachment.blocks)
         _attached.add(core)
         undo.callback(_attached.discard, core)
-        if rule is not None or not own_when_full:
+        if not (own_when_full and _fills_all_slots(rule)):
             _switch_experts(model, attachment.blocks, own_when_full, undo)
-        _install_hooks(core, attachment, undo)
+        _install(core, attachment, undo)
         if hasattr(rule, "start"):
             attachment.rule.start()
         yield attachment
+        attachment.check()
 
 
-def _install_hooks(core: nn.Module, attachment: Attachment, undo: ExitStack) -> None:
+def _install(core: nn.Module, attachment: Attachment, undo: ExitStack) -> None:
     before = core.register_forward_pre_hook(attachment._before_forward, with_kwargs=True)
     undo.callback(before.remove)
     undo.callback(core.register_forward_hook(attachment._after_forward).remove)
     for block in attachment.blocks:
-        after = block.router.register_forward_hook(
-            lambda gate, args, output, layer=block.layer: attachment._after_gate(layer, output)
-        )
-        undo.callback(after.remove)
+        own = vars(block.router).get("forward")  # some loaders set one on the module
+        undo.callback(_put_back, block.router, own)
+        block.router.forward = partial(attachment._route, block.layer, block.router.forward)
+
+
+def _waits(device: torch.device) -> bool:
+    """Whether a look at a value makes the host wait for the device."""
+    return device.type != "cpu"
+
+
+def _put_back(router: nn.Module, own: Callable[..., Any] | None) -> None:
+    if own is None:
+        del router.forward
+    else:
+        router.forward = own
+
+
+def _fills_all_slots(rule: RoutingRule | None) -> bool:
+    """Whether no selection has an empty slot, so that the model's own experts can run."""
+    fewest, most = getattr(rule, "limits", (0, 1)) if rule is not None else (1, 1)
+    return fewest == most > 0
+
+
+def _check_experts(blocks: Sequence[MoEBlock]) -> None:
+    for block in blocks:
+        if any(parameter.element_size() == 1 for parameter in block.experts.parameters()):
+            raise InputError(
+                f"{block.name}: its experts are quantised to 8 bits or less, which run by another implementation than "
+                "transformers' ExpertsInterface; load the model in bfloat16"
+            )
 
 
 def _switch_experts(
@@ -168,12 +226,6 @@ def _switch_experts(
     """Select the ragged experts; with `own_when_full` they leave full selections to each block's own."""
     configs = [getattr(block.experts, "config", None) for block in blocks]
     names = [getattr(config, "_experts_implementation", None) for config in configs]
-    for block in blocks:
-        if any(parameter.element_size() == 1 for parameter in block.experts.parameters()):
-            raise InputError(
-                f"{block.name}: its experts are quantised to 8 bits or less, which run by another implementation than "
-                "transformers' ExpertsInterface; load the model in bfloat16"
-            )
     for block, config, name in zip(blocks, configs, names, strict=True):
         if config is not None:
             undo.callback(setattr, config, "_experts_implementation_internal", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -14,6 +15,8 @@ from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, _grouped_mm
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    Product = Callable[[Tensor, Tensor], Tensor]
 
 RAGGED = "switchyard_ragged"
 """Name under which `ragged_experts` is registered."""
@@ -27,6 +30,8 @@ def ragged_experts(experts: nn.Module, hidden: Tensor, index: Tensor, weights: T
     `index` and `weights` are [tokens, slots]; a slot that holds num_experts is dropped before any product. Where no
     slot is empty the call is the model's own (see `remember`), so that feature off equals plain, bit for bit.
     """
+    if torch.compiler.is_compiling():
+        return _with_fixed_shapes(experts, hidden, index, weights)
     kept = (index < experts.num_experts).flatten().nonzero().squeeze(-1)  # [pairs], in token order
     if kept.numel() == index.numel() and experts in _own:
         return _own[experts](experts, hidden, index, weights)
@@ -58,32 +63,52 @@ def forget(experts: nn.Module) -> None:
     _own.pop(experts, None)
 
 
+def _with_fixed_shapes(experts: nn.Module, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+    """The same sums without a shape that depends on values, for `torch.compile`.
+
+    Empty slots are sorted behind the last expert's rows. The grouped product leaves their rows as they are, so that
+    they take memory and no product.
+    """
+    tokens, slots = index.shape
+    expert, order = index.flatten().sort(stable=True)
+    outputs = _grouped_experts(experts, hidden[order // slots], expert)
+    outputs = outputs.masked_fill((expert == experts.num_experts).unsqueeze(-1), 0.0)
+    in_place = torch.empty_like(outputs).index_copy(0, order, outputs)
+    return (in_place.view(tokens, slots, -1) * weights.unsqueeze(-1)).sum(dim=1).to(hidden.dtype)
+
+
 def _grouped_experts(experts: nn.Module, rows: Tensor, expert: Tensor) -> Tensor:
     """Each row [pairs, hidden_size] through its expert [pairs], which is sorted."""
-    inner = _project(experts, "gate_up_proj" if experts.has_gate else "up_proj", rows, expert)
+    multiply = _product(expert, experts.num_experts)
+    inner = _project(experts, "gate_up_proj" if experts.has_gate else "up_proj", rows, expert, multiply)
     inner = experts._apply_gate(inner) if experts.has_gate else experts.act_fn(inner)
-    outputs = _project(experts, "down_proj", inner, expert)
+    outputs = _project(experts, "down_proj", inner, expert, multiply)
     return experts.post_expert_norm(outputs) if experts.has_post_expert_norm else outputs
 
 
-def _project(experts: nn.Module, name: str, rows: Tensor, expert: Tensor) -> Tensor:
+def _project(experts: nn.Module, name: str, rows: Tensor, expert: Tensor, multiply: Product) -> Tensor:
     weight = getattr(experts, name)
-    result = _grouped_linear(rows, weight.mT if experts.is_transposed else weight, expert)
-    return result + getattr(experts, f"{name}_bias")[expert] if experts.has_bias else result
+    result = multiply(rows, weight.mT if experts.is_transposed else weight)
+    if not experts.has_bias:
+        return result
+    return result + getattr(experts, f"{name}_bias")[expert.clamp(max=experts.num_experts - 1)]
 
 
-def _grouped_linear(rows: Tensor, weight: Tensor, expert: Tensor) -> Tensor:
-    """Each row [pairs, in] times the matrix of its expert in `weight` [num_experts, out, in]: [pairs, out].
+def _product(expert: Tensor, num_experts: int) -> Product:
+    """Multiplies rows [pairs, in] by the matrix of each one's expert in a weight [num_experts, out, in]: [pairs, out].
 
     `expert` [pairs] is sorted. A CPU's grouped product visits all experts, so that a few rows are quicker one by one.
     """
-    num_experts = len(weight)
-    if rows.device.type == "cpu" and len(rows) <= num_experts // 4:
-        pairs = zip(rows.split(1), expert.tolist(), strict=True)
-        return torch.cat([linear(row, weight[one]) for row, one in pairs])
+    is_cpu = expert.device.type == "cpu" and not torch.compiler.is_compiling()
+    if is_cpu and len(expert) <= num_experts // 4:
+        return partial(_one_by_one, expert.tolist())
     ids = torch.arange(num_experts, device=expert.device)
     ends = torch.searchsorted(expert, ids, right=True, out_int32=True)  # where each one's rows end
-    return _grouped_mm(rows, weight.mT, ends)
+    return lambda rows, weight: _grouped_mm(rows, weight.mT, ends)
+
+
+def _one_by_one(expert: list[int], rows: Tensor, weight: Tensor) -> Tensor:
+    return torch.cat([linear(row, weight[one]) for row, one in zip(rows.split(1), expert, strict=True)])
 
 
 def _sum_by_token(outputs: Tensor, order: Tensor, token: Tensor, weights: Tensor, tokens: int) -> Tensor:

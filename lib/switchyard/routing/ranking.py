@@ -20,7 +20,8 @@ def rank(logits: Tensor) -> tuple[Tensor, Tensor]:
     On a CPU one 64-bit integer holds a logit and its expert, so that NumPy's vectorised sort of integers does the
     work of a stable sort with indices.
     """
-    if logits.device.type != "cpu" or logits.dtype == torch.float64 or len(logits) < FEW_TOKENS:
+    has_keys = logits.device.type == "cpu" and logits.dtype != torch.float64 and len(logits) >= FEW_TOKENS
+    if torch.compiler.is_compiling() or not has_keys:
         return torch.sort(logits, dim=-1, descending=True, stable=True)
     keys = _keys(logits.detach().float().numpy())
     keys.sort(axis=-1)

@@ -41,6 +41,11 @@ class Rows:
         self._inputs["labels"], self._labels = self._labels, None
         self._contexts = {}
 
+    @property
+    def has_mask(self) -> bool:
+        """Whether the current forward may hold padding."""
+        return self._inputs["attention_mask"] is not None
+
     def context(self, device: torch.device) -> TokenContext:
         """The context of the current forward on a layer's device, rows as the router sees them: batch, then time."""
         if device not in self._contexts:

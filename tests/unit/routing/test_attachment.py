@@ -15,7 +15,16 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from reference.moe_models import ARCHITECTURES, padded_batch, random_model
 from switchyard.errors import InputError
 from switchyard.models.blocks import find_moe_blocks
-from switchyard.routing import BenjaminiHochberg, NullDistribution, Selection, TokenContext, TopK, attach
+from switchyard.routing import (
+    BenjaminiHochberg,
+    NullDistribution,
+    Selection,
+    TokenContext,
+    TopK,
+    attach,
+    attachment,
+)
+from switchyard.routing.experts import RAGGED, _with_fixed_shapes, ragged_experts
 from switchyard.routing.rows import Rows
 
 DTYPES = [torch.float32, torch.bfloat16]
@@ -270,13 +279,15 @@ def test_any_object_that_selects_is_a_rule_and_gets_its_context() -> None:
 
 @torch.no_grad()
 def test_refuses_nan_in_a_token_but_not_in_padding() -> None:
-    """A hook poisons what the second router says of the last token."""
+    """The second router is poisoned in what it says of the last token."""
     model = random_model("olmoe")
+    router = find_moe_blocks(model)[1].router
 
-    def poison(gate: nn.Module, args: tuple, output: tuple) -> tuple:
-        return output[0].index_fill(0, torch.tensor([2]), torch.nan), *output[1:]
+    def poisoned(hidden: Tensor, answer: Any = router.forward) -> tuple:
+        logits, *others = answer(hidden)
+        return logits.index_fill(0, torch.tensor([2]), torch.nan), *others
 
-    find_moe_blocks(model)[1].router.register_forward_hook(poison)
+    router.forward = poisoned
     ids = torch.tensor([[4, 5, 0]])
     with attach(model, None):
         model(input_ids=ids, attention_mask=torch.tensor([[1, 1, 0]]))
@@ -290,7 +301,7 @@ def test_refuses_experts_that_cannot_drop() -> None:
     before = model.config._experts_implementation
     with (
         pytest.raises(InputError, match=r"model\.layers\.1\.mlp: its experts bypass"),
-        attach(model, TopK(2)),
+        attach(model, TopK(2), own_when_full=False),
     ):
         pass
     assert model.config._experts_implementation == before
@@ -412,11 +423,128 @@ def test_a_model_that_was_compiled_before_is_rerouted_too() -> None:
     model, batch = random_model("olmoe"), padded_batch("right")
     compiled = torch.compile(model, backend="eager")
     plain = compiled(**batch).logits
-    with attach(model, TopK(2)):
+    with attach(model, TopK(1)):
         routed = compiled(**batch).logits
         expected = model(**batch).logits
     assert torch.equal(routed, expected) and not torch.equal(routed, plain)
     assert torch.equal(compiled(**batch).logits, plain)
+    layers = []
+    with attach(compiled, None, observer=lambda layer, *others: layers.append(layer)):
+        compiled(**batch)
+    assert layers == [0, 1, 2]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("kind", "adapts"), [("olmoe", True), ("mixtral", False)])
+def test_an_attached_model_is_captured_whole(kind: str, adapts: bool) -> None:
+    """`fullgraph=True` fails at a graph break, and so at every look at a value on the way."""
+    model, batch = random_model(kind), {**padded_batch("left"), "use_cache": False}
+    torch.compiler.reset()
+    with attach(model, adaptive(model) if adapts else TopK(2), own_when_full=False):
+        expected = model(**batch).logits
+        captured = torch.compile(model, fullgraph=True, backend="aot_eager")(**batch).logits
+    assert torch.allclose(captured, expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_compiling_before_the_first_forward_is_refused_where_a_rule_has_something_to_make() -> None:
+    model, batch = random_model("olmoe"), {**padded_batch("left"), "use_cache": False}
+    torch.compiler.reset()
+    with (
+        attach(model, adaptive(model)),
+        pytest.raises(Exception, match="run the attached model once before it is compiled"),
+    ):
+        torch.compile(model, fullgraph=True, backend="eager")(**batch)
+
+
+@torch.no_grad()
+def test_compiled_experts_drop_empty_slots_as_the_ragged_ones_do() -> None:
+    model = random_model("mixtral")
+    experts = find_moe_blocks(model)[0].experts
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(9, experts.hidden_dim, generator=generator)
+    index = torch.randint(0, experts.num_experts + 1, (9, 3), generator=generator)
+    index[4] = experts.num_experts
+    weights = torch.rand(9, 3, generator=generator) * (index < experts.num_experts)
+    ragged = ragged_experts(experts, hidden, index, weights)
+    assert torch.allclose(_with_fixed_shapes(experts, hidden, index, weights), ragged, atol=1e-6)
+    assert ragged[4].abs().sum() == 0
+
+
+@torch.no_grad()
+def test_nan_of_any_forward_is_told_at_the_end_where_a_look_makes_the_device_wait(monkeypatch: Any) -> None:
+    """A GPU looks after the first forward and at the end; here a spy counts the looks of a device that waits."""
+    model, batch = random_model("olmoe"), padded_batch("right")
+    looks = []
+    monkeypatch.setattr(attachment, "_waits", lambda device: True)
+    look = attachment.Attachment.check
+    monkeypatch.setattr(attachment.Attachment, "check", lambda self: (looks.append(1), look(self)))
+    router = find_moe_blocks(model)[2].router
+    sound = router.weight.data.clone()
+    with pytest.raises(InputError, match="layer 2 are NaN"), attach(model, None):
+        model(**batch)
+        router.weight.data.fill_(torch.nan)
+        model(**batch)
+        router.weight.data.copy_(sound)
+        model(**batch)
+        assert len(looks) == 1
+    assert len(looks) == 2
+
+
+class Partly(TopK):
+    """Top-k that looks at every other row only; the others get the first experts."""
+
+    needs_context = True
+    seen: list[Tensor] = []
+
+    def rows_needed(self, layer: int, context: TokenContext) -> Tensor:
+        return context.token_id % 2 == 0
+
+    def select(self, logits: Tensor, layer: int, context: TokenContext | None = None) -> Selection:
+        self.seen.append(logits)
+        chosen = super().select(logits, layer)
+        needed = (context.token_id % 2 == 0).unsqueeze(-1)
+        first = torch.arange(self.k).expand_as(chosen.experts)
+        return chosen._replace(
+            experts=torch.where(needed, chosen.experts, first),
+            weights=torch.where(needed, chosen.weights, torch.full_like(chosen.weights, 0.5)),
+        )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_a_gate_runs_for_the_rows_that_a_rule_needs(kind: str) -> None:
+    """All rows in the first forward, whose routers are checked, and under an observer."""
+    model, batch = random_model(kind), padded_batch("left")
+    counts: list[int] = []
+    router = find_moe_blocks(model)[1].router
+    linear = type(router).forward
+    router.forward = lambda hidden: (
+        counts.append(hidden.numel() // hidden.shape[-1]),
+        linear(router, hidden),
+    )[1]
+    rows, needed = batch["input_ids"].numel(), int((batch["input_ids"] % 2 == 0).sum())
+    with attach(model, Partly(2)):
+        whole = model(**batch).logits
+        Partly.seen.clear()
+        assert torch.equal(model(**batch).logits, whole)
+    assert counts == [rows, needed] and 0 < needed < rows
+    unneeded = batch["input_ids"].flatten() % 2 == 1
+    assert (Partly.seen[1][unneeded] == 0).all() and (Partly.seen[1] != 0).any()
+    with attach(model, Partly(2), observer=lambda *what: None):
+        assert torch.equal(model(**batch).logits, whole)
+    assert counts[2:] == [rows]
+    assert "forward" in vars(router)  # what stood there before
+
+
+def test_the_models_own_experts_run_where_no_slot_can_be_empty() -> None:
+    """So that `generate` on a GPU decodes by `batched_mm` with and without the rule."""
+    model = random_model("olmoe")
+    before = model.config._experts_implementation
+    with attach(model, TopK(2)):
+        assert model.config._experts_implementation == before
+    with attach(model, TopK(2), own_when_full=False):
+        assert model.config._experts_implementation == RAGGED
 
 
 def test_refuses() -> None:
