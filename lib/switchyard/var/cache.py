@@ -97,12 +97,16 @@ def find(entries: Entries, keys: Keys, asked: Tensor) -> Tensor:
     same = (keys.ids[keys.row[place]] == entries.ids).all(dim=-1) & (entries.recency >= 0)
     numbers = torch.arange(entries.hash.shape[1], device=place.device).expand_as(place)
     by_group = place.new_full((len(place), tokens + 1), -1)
-    by_group.scatter_(1, place.masked_fill(~same, tokens), numbers)  # the last column takes those that match no row
+    by_group.scatter_(
+        1, place.masked_fill(~same, tokens), numbers
+    )  # the last column takes those that match no row
     found = by_group.gather(1, keys.group.expand(len(place), -1))
     return found.masked_fill(~asked, -1)
 
 
-def store(entries: Entries, keys: Keys, found: Tensor, routes: Routes, now: Tensor | float, first: int) -> Entries:
+def store(
+    entries: Entries, keys: Keys, found: Tensor, routes: Routes, now: Tensor | float, first: int
+) -> Entries:
     """The caches after a forward: hits (`found` [L, T]) are refreshed, then routes written, the least recent dropped.
 
     Of rows with the same key the last one is written. `first` is the number of the forward's first row.
@@ -117,7 +121,9 @@ def store(entries: Entries, keys: Keys, found: Tensor, routes: Routes, now: Tens
     row = torch.where(written, rows, -1).topk(most, dim=1).values  # [L, most], the most recent first
     least, slot = recency.topk(most, dim=1, largest=False)  # the least recent first
     row = torch.where(row + first > least, row, -1)
-    source = torch.full_like(recency, -1).scatter(1, slot, row)  # [L, N], the row that an entry is written from
+    source = torch.full_like(recency, -1).scatter(
+        1, slot, row
+    )  # [L, N], the row that an entry is written from
     keep, source = source < 0, source.clamp(min=0)
     new = Entries(
         keys.ids[source],

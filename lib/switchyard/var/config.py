@@ -130,7 +130,9 @@ class VARConfig:
             InputError: the file is missing, damaged, or says nothing of token ids.
         """
         if not Path(path).is_file():
-            raise InputError(f"{path}: no such file; give routing statistics (Parquet), as `observe` writes them")
+            raise InputError(
+                f"{path}: no such file; give routing statistics (Parquet), as `observe` writes them"
+            )
         with readable(path):
             names = pq.read_schema(path).names
         if missing := [name for name in ("token_id", "frequency", "mean_entropy") if name not in names]:

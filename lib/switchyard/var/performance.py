@@ -19,7 +19,11 @@ def performance_stats(by_layer: Mapping[int, tuple[Sequence[int], int]]) -> dict
     Args:
         by_layer: for each patched layer, real tokens on each of PATHS and how many of them looked into the cache.
     """
-    paths = [sum(column) for column in zip(*(paths for paths, _ in by_layer.values()), strict=True)] or [0, 0, 0]
+    paths = [sum(column) for column in zip(*(paths for paths, _ in by_layer.values()), strict=True)] or [
+        0,
+        0,
+        0,
+    ]
     return {
         "overall": _shares(paths, sum(lookups for _, lookups in by_layer.values())),
         "per_layer": {str(layer): _shares(*by_layer[layer]) for layer in sorted(by_layer)},

@@ -143,7 +143,9 @@ class VARRouter:
         chosen = dict(settings)
         preset, path = chosen.pop("preset"), chosen.pop("config_file", None)
         if path is None and preset not in PRESETS:
-            raise InputError(f"var: preset {preset!r} is unknown; use {', '.join(PRESETS)}, or give a config_file")
+            raise InputError(
+                f"var: preset {preset!r} is unknown; use {', '.join(PRESETS)}, or give a config_file"
+            )
         config = PRESETS[preset]() if path is None else VARConfig.from_json(path)
         for name in [one.name for one in dataclasses.fields(VARConfig) if one.name in chosen]:
             setattr(config, name, chosen.pop(name))
@@ -155,11 +157,18 @@ class VARRouter:
         return self.config.context_window_size
 
     @property
+    def window(self) -> int:
+        """Previous token ids of the cache keys, since `start`."""
+        return self._state["window"]
+
+    @property
     def limits(self) -> tuple[int, int]:
         """Fewest and most experts of a token: `fast_path_experts` if it is set, and the trained top-k."""
         most = self.trained_top_k or (self.table and self.table.top_k)
         if most is None:
-            raise InputError("var: the trained top-k is not known before the rule is attached; pass trained_top_k")
+            raise InputError(
+                "var: the trained top-k is not known before the rule is attached; pass trained_top_k"
+            )
         fewest = self.config.fast_path_experts if self.table else None
         return min(fewest or most, most), most
 
@@ -235,18 +244,20 @@ class VARRouter:
         if self.trained_top_k is None:
             return
         if fewer is not None and fewer > self.trained_top_k:
-            raise InputError(f"var: fast_path_experts is {fewer}, the model uses {self.trained_top_k}; lower it")
+            raise InputError(
+                f"var: fast_path_experts is {fewer}, the model uses {self.trained_top_k}; lower it"
+            )
         if table is None:
             return
         if table.top_k != self.trained_top_k:
             raise InputError(
-                f"{table.place}: lists {table.top_k} experts for a token, the model uses {self.trained_top_k}; make the "
-                "table of this model"
+                f"{table.place}: lists {table.top_k} experts for a token, the model uses {self.trained_top_k}; make "
+                "the table of this model"
             )
         if not table.has_weights and self.config.route_weights == "table":
             raise InputError(
-                f"{table.place}: has no weights; set route_weights to live, or observe the model again, for the columns "
-                "experts and weights"
+                f"{table.place}: has no weights; set route_weights to live, or observe the model again for the "
+                "columns experts and weights"
             )
 
     def _learned(self, logits: Tensor, layer: int) -> _Learned:

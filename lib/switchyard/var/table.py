@@ -58,7 +58,9 @@ def routing_table(
     _refuse_repeats(columns, place)
     entropy = stats["mean_entropy"].to_numpy().astype(np.float64)
     if np.isnan(entropy).any() or (entropy < 0).any():
-        raise InputError(f"{place}: column mean_entropy has cells that are no entropy; give nats from 0 upwards")
+        raise InputError(
+            f"{place}: column mean_entropy has cells that are no entropy; give nats from 0 upwards"
+        )
     if "experts" in stats.column_names:
         experts, weights = _listed(stats, top_k, place)
     elif counts is not None:
@@ -67,7 +69,9 @@ def routing_table(
     else:
         experts, weights = _top_expert(stats, top_k, normalise, place)
     _refuse_experts(experts, num_experts, place)
-    consistency = next((name for name in ("consistency", "routing_consistency") if name in stats.column_names), None)
+    consistency = next(
+        (name for name in ("consistency", "routing_consistency") if name in stats.column_names), None
+    )
     rows = len(entropy)
     found = {
         **{name: pa.array(values.astype(np.int64)) for name, values in columns.items()},
@@ -77,7 +81,16 @@ def routing_table(
         "experts": _lists(experts.astype(np.int16)),
         "weights": pa.nulls(rows, pa.list_(pa.float64())) if weights is None else _lists(weights),
     }
-    order = ("layer", "token_id", "token_str", "frequency", "mean_entropy", "consistency", "experts", "weights")
+    order = (
+        "layer",
+        "token_id",
+        "token_str",
+        "frequency",
+        "mean_entropy",
+        "consistency",
+        "experts",
+        "weights",
+    )
     return pa.table({name: found[name] for name in order if name in found})
 
 
@@ -118,6 +131,8 @@ class RoutingTable:
         self.top_k: int = rows.experts.shape[-1]
         self.most_experts = int(rows.experts.max()) + 1
         """Experts that a layer must have at least."""
+        self.token_ids = rows.frequency.shape[1] - 1
+        """The largest token id with a row, + 1."""
         self._row = {layer: row for row, layer in enumerate(self.layers or ())}
         self._devices = {torch.device("cpu"): rows}
 
@@ -132,7 +147,9 @@ class RoutingTable:
         if not len(table):
             raise InputError(f"{place}: has no row; observe more text, or route without a table")
         token = whole_numbers(table, "token_id", place)
-        layer = whole_numbers(table, "layer", place) if "layer" in table.column_names else np.zeros_like(token)
+        layer = (
+            whole_numbers(table, "layer", place) if "layer" in table.column_names else np.zeros_like(token)
+        )
         layers, row = np.unique(layer, return_inverse=True)
         experts = _matrix(table["experts"], "experts", place)
         has_weights = not table["weights"].null_count
@@ -162,12 +179,30 @@ class RoutingTable:
             self._devices[device] = OnDevice(*(one.to(device) for one in rows))
         return self._devices[device]
 
+    def check_model(self, *, layers: int, vocabulary: int) -> None:
+        """Refuse the table of a model with more layers or token ids.
+
+        Raises:
+            InputError: naming the layer or the token id.
+        """
+        if self.layers and self.layers[-1] >= layers:
+            raise InputError(
+                f"{self.place}: has layer {self.layers[-1]}, the model has {layers} MoE blocks; give a table of this model"
+            )
+        if self.token_ids > vocabulary:
+            raise InputError(
+                f"{self.place}: has token id {self.token_ids - 1}, the model's vocabulary has {vocabulary}; give a table of "
+                "this model"
+            )
+
     def row(self, layer: int) -> int:
         """The first index of a layer in the tensors; the blank one for a layer without rows."""
         return 0 if self.layers is None else self._row.get(layer, len(self._row))
 
 
-def _dense(size: tuple[int, ...], row: np.ndarray, token: np.ndarray, values: np.ndarray, blank: float) -> Tensor:
+def _dense(
+    size: tuple[int, ...], row: np.ndarray, token: np.ndarray, values: np.ndarray, blank: float
+) -> Tensor:
     dense = np.full(size, blank, values.dtype)
     dense[row, token] = values
     return torch.from_numpy(dense)
@@ -191,7 +226,9 @@ def _counted(
     """The most used experts [rows, top_k], of the row's layer or, where it has none, over all layers."""
     table = CountTable.of(counts, num_experts=num_experts, place=f"counts for {place}")
     if top_k > table.num_experts:
-        raise InputError(f"{place}: its counts know {table.num_experts} experts, the model uses {top_k}; give its own")
+        raise InputError(
+            f"{place}: its counts know {table.num_experts} experts, the model uses {top_k}; give its own"
+        )
     by = [name for name in ("layer", "token_id") if name in columns]
     uses, keys, _ = table.counts(*by)
     number = {tuple(key): one for one, key in enumerate(keys.tolist())}
@@ -226,7 +263,11 @@ def _top_expert(
 def _refuse_repeats(columns: dict[str, np.ndarray], place: str) -> None:
     keys = np.stack([columns[name] for name in ("layer", "token_id") if name in columns], axis=1)
     if len(np.unique(keys, axis=0)) < len(keys):
-        remedy = "give one row per layer and token id" if "layer" in columns else "name the layers in a column `layer`"
+        remedy = (
+            "give one row per layer and token id"
+            if "layer" in columns
+            else "name the layers in a column `layer`"
+        )
         raise InputError(f"{place}: a token id has several rows; {remedy}")
 
 
@@ -234,8 +275,14 @@ def _refuse_experts(experts: np.ndarray, num_experts: int | None, place: str) ->
     if not experts.size:
         return
     ordered = np.sort(experts, axis=1)
-    if (ordered[:, 1:] == ordered[:, :-1]).any() or ordered.min() < 0 or ordered.max() > np.iinfo(np.int16).max:
-        raise InputError(f"{place}: experts of a token repeat or are no experts; give distinct indices from 0")
+    if (
+        (ordered[:, 1:] == ordered[:, :-1]).any()
+        or ordered.min() < 0
+        or ordered.max() > np.iinfo(np.int16).max
+    ):
+        raise InputError(
+            f"{place}: experts of a token repeat or are no experts; give distinct indices from 0"
+        )
     if num_experts is not None and ordered.max() >= num_experts:
         raise InputError(
             f"{place}: expert {ordered.max()} is none of the model's {num_experts}; give statistics of this model"
