@@ -79,7 +79,7 @@ def current(entries: Entries, now: Tensor | float, *, ttl: float, size: int) -> 
     held = entries.recency.shape[1]
     if size < held:
         kept = entries.recency.topk(size, dim=1).indices
-        return Entries(*(_take(column, kept) for column in entries))
+        return Entries(*(take(column, kept) for column in entries))
     if size > held:
         layers, _, width = entries.ids.shape
         more = empty(layers, size - held, width - 1, entries.experts.shape[2], entries.hash.device)
@@ -130,8 +130,8 @@ def store(
         keys.ordered[keys.group[source]],
         source + first,
         torch.as_tensor(now, dtype=torch.float64, device=source.device).expand_as(source),
-        _take(routes.experts, source),
-        _take(routes.weights, source),
+        take(routes.experts, source),
+        take(routes.weights, source),
     )
     old = entries._replace(recency=recency)
     return Entries(*(_where(keep, a, b) for a, b in zip(old, new, strict=True)))
@@ -143,7 +143,7 @@ def _last(rows: Tensor, place: Tensor, places: int) -> Tensor:
     return last.scatter_reduce_(1, place, rows, "amax")[:, :places]
 
 
-def _take(column: Tensor, index: Tensor) -> Tensor:
+def take(column: Tensor, index: Tensor) -> Tensor:
     """Rows `index` [L, M] of each layer of `column` [L, N, ...]."""
     return column[torch.arange(len(index), device=index.device)[:, None], index]
 

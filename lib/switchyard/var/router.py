@@ -16,65 +16,37 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 
 from switchyard.errors import InputError
 from switchyard.routing.selection import Selection
 from switchyard.routing.weighting import check_weighting, router_probabilities, weigh
-from switchyard.var.cache import Entries, Keys, Routes, current, empty, find, make_keys, store
+from switchyard.var.cache import Entries, Routes, current, empty, make_keys, store
 from switchyard.var.config import PRESETS, VARConfig
-from switchyard.var.performance import PATHS, performance_stats
+from switchyard.var.lookup import (
+    CACHED,
+    FAST,
+    LEARNED,
+    FastPath,
+    Forward,
+    Learned,
+    LookedUp,
+    look_up,
+    places,
+    stacked,
+)
+from switchyard.var.performance import performance_stats
 from switchyard.var.table import RoutingTable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from switchyard.routing.selection import TokenContext
-
-LEARNED, FAST, CACHED = range(len(PATHS))
-"""Values of `Selection.path`."""
-
-
-class _Learned(NamedTuple):
-    """What the model's own router chooses in one layer."""
-
-    experts: Tensor  # int64 [T, k]
-    weights: Tensor  # float32 [T, k]
-    confidence: Tensor  # float32 [T]
-
-
-class _Cached(NamedTuple):
-    """What one layer's cache knows of a forward with T tokens; N entries."""
-
-    found: Tensor  # int64 [T], the row's entry, -1 for none
-    experts: Tensor  # int64 [N, k]
-    weights: Tensor  # float32 [N, k]
-
-
-@dataclass
-class _Forward:
-    """What is known of a forward on one device before its logits are."""
-
-    context: TokenContext
-    config: VARConfig
-    """As it stood when the forward began."""
-    ids: Tensor | None = None
-    """Places of the token ids in the table, int64 [T]; None without a table."""
-    keys: Keys | None = None
-    """None where the cache is off."""
-    entries: Entries | None = None
-    """What the forward reads; None where nothing has been written yet."""
-    fast: dict[int, Tensor] = field(default_factory=dict)
-    """By layer: rows on the fast path, bool [T]."""
-    cached: dict[int, _Cached] = field(default_factory=dict)
-    """By layer; empty without entries."""
-    learned: dict[int, _Learned] = field(default_factory=dict)
-    """By layer, as far as the forward has come."""
 
 
 @dataclass
@@ -94,7 +66,7 @@ class _Device:
     """Real tokens by path, int64 [L, 3]."""
     lookups: Tensor | int = 0
     """int64 [L]."""
-    forward: _Forward | None = None
+    forward: Forward | None = None
     """The one in progress."""
 
 
@@ -180,24 +152,24 @@ class VARRouter:
     def select(self, logits: Tensor, layer: int, context: TokenContext | None = None) -> Selection:
         """Choose experts by the three paths; rows that `rows_needed` leaves out may hold any logits."""
         learned = self._learned(logits, layer)
-        count = torch.full_like(learned.experts[:, 0], learned.experts.shape[1])
-        path = torch.zeros_like(count, dtype=torch.int8)
-        plain = Selection(learned.experts, learned.weights, count, path=path)
-        if not self._routes(layer):
-            return plain
-        forward = self._begin(context, layer)
-        forward.learned[layer] = learned
-        return self._with_fast(self._with_cached(plain, forward, layer, logits), forward, layer, logits)
+        known = None
+        if self._routes(layer):
+            forward = self._begin(context, layer)
+            forward.learned[layer] = learned
+            known = forward.looked_up[layer]
+        if known is None:
+            count = torch.full_like(learned.experts[:, 0], learned.experts.shape[1])
+            return Selection(
+                learned.experts, learned.weights, count, path=torch.zeros_like(count).to(torch.int8)
+            )
+        return self._merged(learned, known, forward, logits)
 
     def rows_needed(self, layer: int, context: TokenContext) -> Tensor | None:
         """Rows whose logits `select` will look at, bool [tokens]: the learned ones; None for all."""
         if not self._routes(layer) or self.config.route_weights == "live":
             return None
-        forward = self._begin(context, layer)
-        looked_up = [forward.fast[layer]] if self.table else []
-        if layer in forward.cached:
-            looked_up.append(forward.cached[layer].found >= 0)
-        return ~torch.stack(looked_up).any(dim=0) if looked_up else None
+        known = self._begin(context, layer).looked_up[layer]
+        return None if known is None else known.path == LEARNED
 
     @torch.no_grad()
     def after_forward(self) -> None:
@@ -260,7 +232,7 @@ class VARRouter:
                 "columns experts and weights"
             )
 
-    def _learned(self, logits: Tensor, layer: int) -> _Learned:
+    def _learned(self, logits: Tensor, layer: int) -> Learned:
         """The model's own call, as `switchyard.routing.topk.TopK` makes it."""
         if self.trained_top_k is None:
             raise InputError("var: needs the model's trained top-k: attach the rule or pass trained_top_k")
@@ -270,76 +242,76 @@ class VARRouter:
                 "make the table of this model"
             )
         chosen, experts = torch.topk(router_probabilities(logits), self.trained_top_k, dim=-1)
-        return _Learned(experts, self._weigh(chosen, logits), chosen[:, 0])
+        return Learned(experts, self._weigh(chosen, logits), chosen[:, 0])
 
     def _weigh(self, chosen: Tensor, logits: Tensor) -> Tensor:
         settings = {"trained_top_k": self.trained_top_k, "normalise": self.normalise}
         return weigh(chosen, logits, weighting=self.weighting, **settings)
 
     @torch.no_grad()
-    def _begin(self, context: TokenContext | None, layer: int) -> _Forward:
-        """What the tokens alone say of the forward in progress, for all known layers of the device at once."""
+    def _begin(self, context: TokenContext | None, layer: int) -> Forward:
+        """The forward in progress, with what its tokens say of the layer."""
         if context is None:
             raise InputError("var: looks token ids up: attach the rule or pass a TokenContext")
         device = self._state["devices"].setdefault(context.token_id.device, _Device())
         forward = device.forward
         if forward is None or forward.context is not context or forward.config != self.config:
             self._check()
-            forward = device.forward = self._looked_up(context, device)
-        if layer not in forward.fast:  # a layer that no forward has shown before
-            forward.fast[layer] = self._fast(forward, self.table and self.table.row(layer))
+            forward = device.forward = self._new_forward(context, device)
+        if layer not in forward.looked_up:  # one that no forward has shown before: its cache is empty
+            known = look_up(forward, self._table_rows([layer], forward), None)
+            forward.looked_up[layer] = known and _of_layers(known)[0]
         return forward
 
-    def _looked_up(self, context: TokenContext, device: _Device) -> _Forward:
-        forward = _Forward(context, config=copy.copy(self.config))
-        if self.table:
-            blank = self.table.on(context.token_id.device).frequency.shape[1] - 1
-            forward.ids = torch.where(context.token_id < 0, blank, context.token_id.clamp(max=blank))
-        fast = self._fast(forward, device.table_rows)  # [L, T], or [T] without a table
-        forward.fast.update(zip(device.layers, fast.expand(len(device.layers), -1)))
-        if forward.config.cache_size and self._state["caching"]:
-            forward.keys = make_keys(context, self._state["window"])
+    def _new_forward(self, context: TokenContext, device: _Device) -> Forward:
+        config = copy.copy(self.config)
+        forward = Forward(context, config, self._fast_path(context, config), keys=None, entries=None)
+        if config.cache_size and self._state["caching"]:
+            forward.keys = make_keys(context, self.window)
             if device.entries is not None:
-                self._look_into_caches(forward, device, forward.keys.usable & ~fast)
+                limits = {"ttl": config.cache_ttl_seconds, "size": config.cache_size}
+                forward.entries = current(device.entries, self._now(device), **limits)
+        if device.layers:
+            known = look_up(forward, device.table_rows, forward.entries)
+            each = [None] * len(device.layers) if known is None else _of_layers(known)
+            forward.looked_up.update(zip(device.layers, each, strict=True))
         return forward
 
-    def _look_into_caches(self, forward: _Forward, device: _Device, asked: Tensor) -> None:
-        limits = {"ttl": forward.config.cache_ttl_seconds, "size": forward.config.cache_size}
-        entries = forward.entries = current(device.entries, self._now(device), **limits)
-        found = find(entries, forward.keys, asked)
-        cached = map(_Cached, found, entries.experts, entries.weights)
-        forward.cached.update(zip(device.layers, cached, strict=True))
-
-    def _fast(self, forward: _Forward, table_rows: Tensor | int | None) -> Tensor:
-        """Rows on the fast path, bool [L, T] for table rows [L, 1], [T] for a single one."""
-        if table_rows is None:
-            return torch.zeros_like(forward.context.is_token)
-        table = self.table.on(forward.ids.device)
-        frequent = table.frequency[table_rows, forward.ids] >= forward.config.frequency_threshold
-        sure = table.mean_entropy[table_rows, forward.ids] < forward.config.entropy_threshold
-        return frequent & sure & forward.context.is_token
-
-    def _with_cached(self, plain: Selection, forward: _Forward, layer: int, logits: Tensor) -> Selection:
-        if layer not in forward.cached:
-            return plain
-        found, experts, weights = forward.cached[layer]
-        entry = found.clamp(min=0)
-        experts = experts[entry]
-        weights = self._live(experts, logits) if forward.config.route_weights == "live" else weights[entry]
-        return _merge(plain, found >= 0, experts, weights, plain.count, CACHED)
-
-    def _with_fast(self, plain: Selection, forward: _Forward, layer: int, logits: Tensor) -> Selection:
+    def _fast_path(self, context: TokenContext, config: VARConfig) -> FastPath | None:
         if self.table is None:
-            return plain
-        table, row, ids = self.table.on(logits.device), self.table.row(layer), forward.ids
-        used = forward.config.fast_path_experts or self.trained_top_k
-        unused = torch.arange(self.trained_top_k, device=logits.device) >= used
-        experts = table.experts[row, ids].long().masked_fill(unused, logits.shape[1])
+            return None
+        device = context.token_id.device
+        eligible = self.table.eligible(device, config.frequency_threshold, config.entropy_threshold)
+        if eligible is None:
+            return None
+        rows = self.table.on(device)
+        return FastPath(rows, eligible, places(context, rows), config.fast_path_experts or self.table.top_k)
+
+    def _table_rows(self, layers: Sequence[int], forward: Forward) -> Tensor | None:
+        """Rows of the table, int64 [layers, 1]; None without a table."""
+        if self.table is None:
+            return None
+        rows = [[self.table.row(layer)] for layer in layers]
+        return torch.tensor(rows, device=forward.context.token_id.device)
+
+    def _merged(self, learned: Learned, known: LookedUp, forward: Forward, logits: Tensor) -> Selection:
+        """Looked-up routes where there are some, learned ones elsewhere."""
+        own, fewer = known.path == LEARNED, forward.config.fast_path_experts or self.trained_top_k
+        slots = own[:, None]
+        experts = torch.where(slots, learned.experts, known.experts)
+        count = torch.full_like(experts[:, 0], self.trained_top_k)
+        if fewer < self.trained_top_k:
+            count = count.masked_fill(known.path == FAST, fewer)
+            experts = experts.masked_fill(experts < 0, logits.shape[1])
         if forward.config.route_weights == "live":
-            weights = self._live(experts, logits)
+            weights = torch.where(slots, learned.weights, self._live(experts, logits))
+        elif forward.fast_path is None:
+            weights = torch.where(slots, learned.weights, known.weights)
         else:
-            weights = self._stored(table.weights[row, ids], unused)
-        return _merge(plain, forward.fast[layer], experts, weights, torch.full_like(plain.count, used), FAST)
+            weights = self._stored(known.weights, experts == logits.shape[1])
+            weights = torch.where((known.path == FAST)[:, None], weights, known.weights)
+            weights = torch.where(slots, learned.weights, weights)
+        return Selection(experts, weights, count, path=known.path)
 
     def _live(self, experts: Tensor, logits: Tensor) -> Tensor:
         """The weights that the model's own router gives `experts` [T, k], 0 in unused slots."""
@@ -362,34 +334,24 @@ class VARRouter:
         """Seconds by the clock."""
         return self.clock() if self.clock else device.tokens / self.tokens_per_second
 
-    def _end(self, device: _Device, forward: _Forward) -> None:
-        context, keys = forward.context, forward.keys
+    def _end(self, device: _Device, forward: Forward) -> None:
+        real, keys = forward.context.is_token, forward.keys
         if not device.layers:
-            self._meet(device, tuple(forward.learned))
-        fast = torch.stack([forward.fast[layer] for layer in device.layers])  # [L, T]
-        if forward.cached:
-            found = torch.stack([forward.cached[layer].found for layer in device.layers])
-        else:
-            found = torch.full_like(fast, -1, dtype=torch.int64)
-        learned = context.is_token & ~fast & (found < 0)
+            device.layers = tuple(forward.learned)
+            device.table_rows = self._table_rows(device.layers, forward)
+        path, found = stacked(forward, device.layers)
         if forward.config.track_performance:
-            paths = torch.stack([learned, fast, found >= 0], dim=2).sum(dim=1)  # [L, 3]
-            device.paths = device.paths + paths
+            on = torch.stack([(path == one) & real for one in (LEARNED, FAST, CACHED)], dim=2)
+            device.paths = device.paths + (paths := on.sum(dim=1))  # [L, 3]
             device.lookups = device.lookups + (paths[:, LEARNED] + paths[:, CACHED]) * (keys is not None)
-        device.tokens = device.tokens + context.is_token.sum().double()
+        device.tokens = device.tokens + real.sum().double()
         if keys is not None:
-            device.entries = self._written(device, forward, learned & keys.usable, found)
-        device.rows += len(context.is_token)
+            device.entries = self._written(device, forward, (path == LEARNED) & keys.usable, found)
+        device.rows += len(real)
 
-    def _meet(self, device: _Device, layers: tuple[int, ...]) -> None:
-        device.layers = layers
-        if self.table:
-            rows = [[self.table.row(layer)] for layer in layers]
-            device.table_rows = torch.tensor(rows, device=device.forward.ids.device)
-
-    def _written(self, device: _Device, forward: _Forward, learned: Tensor, found: Tensor) -> Entries:
+    def _written(self, device: _Device, forward: Forward, learned: Tensor, found: Tensor) -> Entries:
         own = [forward.learned[layer] for layer in device.layers]
-        experts, weights, confidence = (torch.stack(parts) for parts in zip(*own, strict=True))
+        experts, weights, confidence = map(torch.stack, zip(*own, strict=True))
         entries = forward.entries
         if entries is None:
             size = (len(own), forward.config.cache_size, self._state["window"], self.trained_top_k)
@@ -398,14 +360,6 @@ class VARRouter:
         return store(entries, forward.keys, found, routes, self._now(device), device.rows)
 
 
-def _merge(
-    plain: Selection, chosen: Tensor, experts: Tensor, weights: Tensor, count: Tensor, path: int
-) -> Selection:
-    """`plain`, but in the rows `chosen` [T] the given experts and weights [T, k] and counts [T]."""
-    slots = chosen[:, None]
-    return Selection(
-        torch.where(slots, experts, plain.experts),
-        torch.where(slots, weights, plain.weights),
-        torch.where(chosen, count, plain.count),
-        path=torch.where(chosen, path, plain.path).to(torch.int8),
-    )
+def _of_layers(known: LookedUp) -> list[LookedUp]:
+    """The routes of each layer."""
+    return list(map(LookedUp, *known))

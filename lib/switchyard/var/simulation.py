@@ -79,8 +79,9 @@ def _hits(stream: Stream, config: VARConfig, rate: float, steps: list[int]) -> t
             elif confident[row]:
                 written[keys[row]] = start / rate
                 writes.append((start / rate, keys[row]))
-            if keys[row] in written:
-                written.move_to_end(keys[row])
+            else:
+                continue
+            written.move_to_end(keys[row])
         _evict(written, config)
     return sum(asks), hits
 

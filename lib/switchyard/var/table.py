@@ -135,6 +135,7 @@ class RoutingTable:
         """The largest token id with a row, + 1."""
         self._row = {layer: row for row, layer in enumerate(self.layers or ())}
         self._devices = {torch.device("cpu"): rows}
+        self._eligible: dict[torch.device, tuple[tuple[float, float], Tensor | None]] = {}
 
     @classmethod
     def of(cls, table: pa.Table, *, place: str = "routing table") -> Self:
@@ -175,9 +176,25 @@ class RoutingTable:
     def on(self, device: torch.device) -> OnDevice:
         """The tensors on a device, where they stay."""
         if device not in self._devices:
-            rows = self._devices[torch.device("cpu")]
-            self._devices[device] = OnDevice(*(one.to(device) for one in rows))
+            with torch.inference_mode(False):
+                self._devices[device] = OnDevice(
+                    *(one.to(device) for one in self._devices[torch.device("cpu")])
+                )
         return self._devices[device]
+
+    def eligible(self, device: torch.device, frequency: float, entropy: float) -> Tensor | None:
+        """Which token ids may take the fast path, bool [R + 1, V + 1]; None where none may.
+
+        Those of at least `frequency` occurrences whose mean entropy is below `entropy`, compared in float32. Kept until
+        other thresholds are asked for.
+        """
+        wanted = (frequency, entropy)
+        if device not in self._eligible or self._eligible[device][0] != wanted:
+            rows = self.on(device)
+            with torch.inference_mode(False):
+                mask = (rows.frequency >= frequency) & (rows.mean_entropy < entropy)
+            self._eligible[device] = wanted, mask if mask.any() else None
+        return self._eligible[device][1]
 
     def check_model(self, *, layers: int, vocabulary: int) -> None:
         """Refuse the table of a model with more layers or token ids.
@@ -187,12 +204,13 @@ class RoutingTable:
         """
         if self.layers and self.layers[-1] >= layers:
             raise InputError(
-                f"{self.place}: has layer {self.layers[-1]}, the model has {layers} MoE blocks; give a table of this model"
+                f"{self.place}: has layer {self.layers[-1]}, the model has {layers} MoE blocks; give a table of this "
+                "model"
             )
         if self.token_ids > vocabulary:
             raise InputError(
-                f"{self.place}: has token id {self.token_ids - 1}, the model's vocabulary has {vocabulary}; give a table of "
-                "this model"
+                f"{self.place}: has token id {self.token_ids - 1}, the model's vocabulary has {vocabulary}; give a "
+                "table of this model"
             )
 
     def row(self, layer: int) -> int:

@@ -32,12 +32,13 @@ _TOKEN_BY_TOKEN = ("greedy_search", "sample")
 class VARMixtralWrapper(nn.Module):
     """A mixture-of-experts causal language model, Mixtral or another, under VAR; used like the model itself.
 
-    What the wrapper does not have is the model's: `wrapper.device`, `wrapper.generation_config`. `wrapper.config` is the
-    VARConfig; a field that is set takes effect with the next forward, and the model's own config is
-    `wrapper.model.config`. The rule stays attached while VAR is enabled, so that the caches outlive a forward, the
-    steps of a `generate` and the calls: they and the statistics begin anew with `enable_var`, with another config, and
-    with another `context_window_size`. With beam search or assisted generation, where rows are not sequences that
-    only grow, the cached path is off, which is logged once.
+    What the wrapper does not have is the model's: `wrapper.device`, `wrapper.generation_config`. `wrapper.config` is
+    the VARConfig; a field that is set takes effect with the next forward. The model's own is `wrapper.model.config`.
+
+    The rule stays attached while VAR is enabled, so that the caches outlive a forward, the steps of a `generate` and
+    the calls. They and the statistics begin anew with `enable_var`, with another config, and with another
+    `context_window_size`. With beam search or assisted generation, where rows are not sequences that only grow, the
+    cached path is off, which is logged once.
 
     Args:
         model: from transformers, in evaluation mode.
