@@ -1,8 +1,8 @@
 """The context cache of all layers on one device: found and written for a whole forward at once.
 
 A key is the current token id and its predecessors. It is stored whole and compared whole, so that no hit is ever
-wrong. Rows of a forward are grouped by a 64-bit hash of their keys; should two keys of one forward have the same hash
-(a chance of about 3e-14 among 1,000 of them), the later key is neither found nor written in it.
+wrong. It is looked for by a 64-bit hash; should two keys of a cache or of a forward have the same one (a chance of
+about 3e-14 among 1,000 keys), one of them is not found.
 
 L layers, N entries per layer, T tokens of a forward, W token ids of a key, K slots of a route.
 """
@@ -92,16 +92,18 @@ def find(entries: Entries, keys: Keys, asked: Tensor) -> Tensor:
 
     Entries are looked for among the sorted keys of the forward, which are the same for all layers.
     """
+    layers, size = entries.hash.shape
     tokens = len(keys.ordered)
     place = torch.searchsorted(keys.ordered, entries.hash).clamp_(max=tokens - 1)  # [L, N]
-    same = (keys.ids[keys.row[place]] == entries.ids).all(dim=-1) & (entries.recency >= 0)
-    numbers = torch.arange(entries.hash.shape[1], device=place.device).expand_as(place)
-    by_group = place.new_full((len(place), tokens + 1), -1)
+    same = (keys.ordered[place] == entries.hash) & (entries.recency >= 0)
+    numbers = torch.arange(size, device=place.device).expand_as(place)
+    by_group = place.new_full((layers, tokens + 1), -1)
     by_group.scatter_(
         1, place.masked_fill(~same, tokens), numbers
     )  # the last column takes those that match no row
-    found = by_group.gather(1, keys.group.expand(len(place), -1))
-    return found.masked_fill(~asked, -1)
+    found = by_group.gather(1, keys.group.expand(layers, -1))
+    whole = (take(entries.ids, found.clamp(min=0)) == keys.ids).all(dim=-1)
+    return found.masked_fill(~(asked & whole), -1)
 
 
 def store(
@@ -109,7 +111,8 @@ def store(
 ) -> Entries:
     """The caches after a forward: hits (`found` [L, T]) are refreshed, then routes written, the least recent dropped.
 
-    Of rows with the same key the last one is written. `first` is the number of the forward's first row.
+    Of rows with the same key the last one is written. `first` is the number of the forward's first row. Tensors of
+    `entries` are written in place.
     """
     layers, size = entries.hash.shape
     rows = torch.arange(found.shape[1], device=found.device).expand_as(found)  # [L, T]
@@ -120,21 +123,20 @@ def store(
     most = min(size, rows.shape[1])
     row = torch.where(written, rows, -1).topk(most, dim=1).values  # [L, most], the most recent first
     least, slot = recency.topk(most, dim=1, largest=False)  # the least recent first
-    row = torch.where(row + first > least, row, -1)
-    source = torch.full_like(recency, -1).scatter(
-        1, slot, row
-    )  # [L, N], the row that an entry is written from
-    keep, source = source < 0, source.clamp(min=0)
-    new = Entries(
-        keys.ids[source],
-        keys.ordered[keys.group[source]],
-        source + first,
-        torch.as_tensor(now, dtype=torch.float64, device=source.device).expand_as(source),
-        take(routes.experts, source),
-        take(routes.weights, source),
+    taken, row = row + first > least.clamp(min=first - 1), row.clamp(min=0)  # [L, most]
+    values = Entries(
+        keys.ids[row],
+        keys.ordered[keys.group[row]],
+        row + first,
+        torch.as_tensor(now, dtype=torch.float64, device=row.device).expand_as(row),
+        take(routes.experts, row),
+        take(routes.weights, row),
     )
-    old = entries._replace(recency=recency)
-    return Entries(*(_where(keep, a, b) for a, b in zip(old, new, strict=True)))
+    place = torch.arange(layers, device=row.device)[:, None], slot
+    for column, value in zip(entries := entries._replace(recency=recency), values, strict=True):
+        old = column[place]
+        column[place] = torch.where(taken if old.ndim == 2 else taken[:, :, None], value, old)
+    return entries
 
 
 def _last(rows: Tensor, place: Tensor, places: int) -> Tensor:
@@ -146,10 +148,6 @@ def _last(rows: Tensor, place: Tensor, places: int) -> Tensor:
 def take(column: Tensor, index: Tensor) -> Tensor:
     """Rows `index` [L, M] of each layer of `column` [L, N, ...]."""
     return column[torch.arange(len(index), device=index.device)[:, None], index]
-
-
-def _where(keep: Tensor, old: Tensor, new: Tensor) -> Tensor:
-    return torch.where(keep if old.ndim == 2 else keep[:, :, None], old, new)
 
 
 def _hash(ids: Tensor) -> Tensor:

@@ -174,7 +174,7 @@ class VARRouter:
     @torch.no_grad()
     def after_forward(self) -> None:
         """Count the forward, and write the caches."""
-        with torch.inference_mode(False):  # what is kept may meet forwards of either mode
+        with torch.inference_mode(False):
             for device in self._state["devices"].values():
                 if device.forward is not None and device.forward.learned:
                     self._end(device, device.forward)
@@ -257,7 +257,8 @@ class VARRouter:
         forward = device.forward
         if forward is None or forward.context is not context or forward.config != self.config:
             self._check()
-            forward = device.forward = self._new_forward(context, device)
+            with torch.inference_mode(False):  # what is kept may meet forwards of either mode
+                forward = device.forward = self._new_forward(context, device)
         if layer not in forward.looked_up:  # one that no forward has shown before: its cache is empty
             known = look_up(forward, self._table_rows([layer], forward), None)
             forward.looked_up[layer] = known and _of_layers(known)[0]
