@@ -16,7 +16,7 @@ import torch
 
 from bench.paired import HEADER
 
-NAMES = ("selection", "attached", "trace", "start_up", "harness", "observation", "warehouse")
+NAMES = ("selection", "attached", "var", "trace", "start_up", "harness", "observation", "warehouse")
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ class Entry(NamedTuple):
     label: str
     """The same for readers."""
     reads: tuple[str, ...] = ()
-    """Files of the study that `from_study` wants: nulls, logits (of the calibration text), budgets."""
+    """Files of the study that `from_study` wants: nulls, logits (of the calibration text), budgets, routing_table."""
 
 
 RULES = {
@@ -70,6 +70,7 @@ RULES = {
     ),
     "mixed_topk": Entry("switchyard.routing.mixed_topk:MixedTopK", "mixed_topk_k{k}", "mixed top-{k}"),
     "random_count": Entry("switchyard.routing.random_count:RandomCount", "random_count", "random count"),
+    "var": Entry("switchyard.var.router:VARRouter", "var_{preset}", "VAR {preset}", ("routing_table",)),
 }
 
 DEFAULTS = {"null_distribution": "pooled", "weighting": "model", "min_k": 1}

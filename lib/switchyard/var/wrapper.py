@@ -1,0 +1,166 @@
+"""VAR in two lines around a user's own model: a thin face over `attach`."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Collection
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from switchyard.artifacts.files import write_json
+from switchyard.errors import InputError
+from switchyard.models.blocks import describe, find_moe_blocks
+from switchyard.routing.attachment import attach
+from switchyard.var.config import VARConfig
+from switchyard.var.performance import performance_summary
+from switchyard.var.router import VARRouter
+from switchyard.var.table import RoutingTable, read_routing_table
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig
+
+log = logging.getLogger(__name__)
+
+_TOKEN_BY_TOKEN = ("greedy_search", "sample")
+"""Ways of generating in which a row of the batch is always the same sequence, each forward its next tokens."""
+
+
+class VARMixtralWrapper(nn.Module):
+    """A mixture-of-experts causal language model, Mixtral or another, under VAR; used like the model itself.
+
+    What the wrapper does not have is the model's: `wrapper.device`, `wrapper.generation_config`. `wrapper.config` is
+    the VARConfig; a field that is set takes effect with the next forward. The model's own is `wrapper.model.config`.
+
+    The rule stays attached while VAR is enabled, so that the caches outlive a forward, the steps of a `generate` and
+    the calls. They and the statistics begin anew with `enable_var`, with another config, and with another
+    `context_window_size`. With beam search or assisted generation, where rows are not sequences that only grow, the
+    cached path is off, which is logged once.
+
+    Args:
+        model: from transformers, in evaluation mode.
+        config: with `routing_stats_path` for a fast path; `enable_var` says whether VAR is on at first.
+        patch_layers: MoE blocks under VAR, counted from 0; None for all.
+
+    Raises:
+        InputError: the model has no MoE blocks or not these layers, or the table is of another model.
+    """
+
+    def __init__(
+        self, model: nn.Module, config: VARConfig, patch_layers: Collection[int] | None = None
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.patch_layers = patch_layers
+        self._config = config
+        self._router: VARRouter | None = None
+        self._attached = ExitStack()
+        self._enabled = self._said = False
+        layers = len(find_moe_blocks(model))
+        if wrong := [layer for layer in patch_layers or () if layer not in range(layers)]:
+            raise InputError(
+                f"VAR: layer {wrong[0]} is none of the model's {layers} MoE blocks; count them from 0"
+            )
+        self._table = self._read_table()
+        if config.enable_var:
+            self.enable_var()
+
+    @property
+    def config(self) -> VARConfig:
+        """VAR's parameters."""
+        return self._config
+
+    @config.setter
+    def config(self, config: VARConfig) -> None:
+        self._config = config
+        self._table = self._read_table()
+        if self._enabled:
+            self.disable_var()
+            self.enable_var()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's own forward, with its arguments."""
+        self._follow_config()
+        return self.model(*args, **kwargs)
+
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's own `generate`, with its arguments."""
+        self._follow_config()
+        mode = _generation_mode(self.model, args, kwargs)
+        usual = mode in _TOKEN_BY_TOKEN
+        if not usual and not self._said:
+            self._said = True
+            log.warning("VAR: the cached path is off in %s", mode.replace("_", " "))
+        with nullcontext() if usual or not self._enabled else self._router.cache_off():
+            return self.model.generate(*args, **kwargs)
+
+    def enable_var(self) -> None:
+        """Route by VAR from here on, with empty caches and statistics; nothing to do where it is on."""
+        if self._enabled:
+            return
+        self.config.enable_var = True
+        rule = VARRouter(self.config, self._table, self.patch_layers)
+        self._router = self._attached.enter_context(attach(self.model, rule)).rule
+        self._enabled = True
+
+    def disable_var(self) -> None:
+        """Give the model its own routing back, bit for bit; the statistics stay until VAR is enabled again."""
+        self._attached.close()
+        self._enabled = self.config.enable_var = False
+
+    def get_performance_stats(self) -> dict[str, Any]:
+        """`overall` and `per_layer`: routing_distribution in %, cache_hit_rate in %, total_calls.
+
+        Raises:
+            InputError: VAR was never enabled, or the config says not to track it.
+        """
+        if self._router is None:
+            raise InputError("VAR was never enabled, so that there are no statistics; call enable_var first")
+        return self._router.performance_stats()
+
+    def print_performance_summary(self) -> None:
+        """Print the statistics of all layers together."""
+        print(performance_summary(self.get_performance_stats()))
+
+    def save_performance_stats(self, path: str | Path) -> None:
+        """Write the statistics as JSON."""
+        write_json(path, self.get_performance_stats())
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "model":  # not there yet
+                raise
+            return getattr(self.model, name)
+
+    def _follow_config(self) -> None:
+        """Attach again where the keys have another width now, or VAR was switched in the config."""
+        if self.config.enable_var != self._enabled:
+            self.enable_var() if self.config.enable_var else self.disable_var()
+        if self._enabled and self._router.window != self.config.context_window_size:
+            self.disable_var()
+            self.enable_var()
+
+    def _read_table(self) -> RoutingTable | None:
+        path = self.config.routing_stats_path
+        if path is None:
+            return None
+        structure = describe(self.model.config)
+        table = read_routing_table(
+            path, **{name: structure[name] for name in ("top_k", "normalise", "num_experts")}
+        )
+        table.check_model(layers=structure["num_layers"], vocabulary=structure["vocab_size"])
+        return table
+
+
+def _generation_mode(model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> str:
+    """`greedy_search`, `sample`, `beam_search`, ...: how `generate` would go about it with these arguments."""
+    given = {**dict(zip(("inputs", "generation_config"), args, strict=False)), **kwargs}
+    config: GenerationConfig = copy.deepcopy(given.pop("generation_config", None) or model.generation_config)
+    for name in given.keys() & vars(config).keys():
+        setattr(config, name, given[name])
+    return config.get_generation_mode(given.get("assistant_model")).value
