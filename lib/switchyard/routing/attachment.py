@@ -112,7 +112,7 @@ class Attachment:
         router, rule = self.routers[layer], self.rule
         context = self._rows.context(hidden.device) if self._wants_context else None
         needed = None
-        if self._wants_rows and layer not in self._unchecked:
+        if self._wants_rows and router.is_plain and layer not in self._unchecked:
             needed = rule.rows_needed(layer, context)
         given = hidden if needed is None else hidden.flatten(0, -2)[needed]
         logits, weights, experts = router_answer(layer, gate(given, *others), self.structure["top_k"])
@@ -174,7 +174,7 @@ def attach(
             _check_experts(attachment.blocks)
         _attached.add(core)
         undo.callback(_attached.discard, core)
-        if not (own_when_full and _fills_all_slots(rule)):
+        if not (own_when_full and _fills_all_slots(attachment.rule)):
             _switch_experts(model, attachment.blocks, own_when_full, undo)
         _install(core, attachment, undo)
         if hasattr(rule, "start"):

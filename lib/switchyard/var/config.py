@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import pyarrow.parquet as pq
-
-from switchyard.artifacts.files import read_json, readable, write_json
+from switchyard.artifacts.files import read_json, write_json
 from switchyard.errors import InputError
+from switchyard.observation.input_tables import need, read_table
 
 ROUTE_WEIGHTS = ("table", "live")
 
@@ -59,7 +58,8 @@ _KINDS = {
 class VARConfig:
     """Parameters of VAR. A field that is set later takes effect with the next forward.
 
-    `context_window_size` is the exception: cache keys have that width, so it takes effect where a rule is attached.
+    Two take effect where a rule is attached: `context_window_size`, since cache keys have that width, and
+    `fast_path_experts`, since a model whose slots are all in use runs its own experts.
 
     Raises:
         InputError: a value that its field cannot have, when the config is made and when a field is set.
@@ -129,16 +129,8 @@ class VARConfig:
         Raises:
             InputError: the file is missing, damaged, or says nothing of token ids.
         """
-        if not Path(path).is_file():
-            raise InputError(
-                f"{path}: no such file; give routing statistics (Parquet), as `observe` writes them"
-            )
-        with readable(path):
-            names = pq.read_schema(path).names
-        if missing := [name for name in ("token_id", "frequency", "mean_entropy") if name not in names]:
-            raise InputError(
-                f"{path}: column {missing[0]} is missing; give routing statistics, as `observe` writes them"
-            )
+        wanted = ("token_id", "frequency", "mean_entropy")
+        need(read_table(path, wanted).column_names, wanted, str(path), "routing statistics")
         if unknown := [name for name in overrides if name not in _KINDS]:
             raise InputError(f"VARConfig has no field {unknown[0]}; use one of {', '.join(_KINDS)}")
         return cls(**{"routing_stats_path": str(path), **overrides})

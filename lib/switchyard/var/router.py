@@ -70,6 +70,18 @@ class _Device:
     """The one in progress."""
 
 
+@dataclass
+class _State:
+    """What a router remembers since its start, and what it was started with."""
+
+    window: int
+    """Previous token ids of the cache keys."""
+    fast_path_experts: int | None
+    caching: bool = True
+    """False while the cache is off."""
+    devices: dict[torch.device, _Device] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class VARRouter:
     """The rule; see the module. `attach` calls `start` and `after_forward`, and holds the rule that has the statistics.
@@ -92,8 +104,7 @@ class VARRouter:
     weighting: str = "model"
     trained_top_k: int | None = None
     normalise: bool | None = None
-    _state: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
-    """`devices`: by device what is remembered; `window`: of the cache keys; `caching`: False while the cache is off."""
+    _state: _State = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_weighting(self.weighting)
@@ -129,9 +140,10 @@ class VARRouter:
         return self.config.context_window_size
 
     @property
-    def window(self) -> int:
-        """Previous token ids of the cache keys, since `start`."""
-        return self._state["window"]
+    def is_current(self) -> bool:
+        """Whether the config still says what took effect when the rule was attached."""
+        started = self._state.window, self._state.fast_path_experts
+        return started == (self.config.context_window_size, self.config.fast_path_experts)
 
     @property
     def limits(self) -> tuple[int, int]:
@@ -141,13 +153,13 @@ class VARRouter:
             raise InputError(
                 "var: the trained top-k is not known before the rule is attached; pass trained_top_k"
             )
-        fewest = self.config.fast_path_experts if self.table else None
+        fewest = self._state.fast_path_experts if self.table else None
         return min(fewest or most, most), most
 
     def start(self) -> None:
         """Forget all: empty caches, clock and statistics at 0."""
-        self._check()
         self._forget()
+        self._check()
 
     def select(self, logits: Tensor, layer: int, context: TokenContext | None = None) -> Selection:
         """Choose experts by the three paths; rows that `rows_needed` leaves out may hold any logits."""
@@ -175,7 +187,7 @@ class VARRouter:
     def after_forward(self) -> None:
         """Count the forward, and write the caches."""
         with torch.inference_mode(False):
-            for device in self._state["devices"].values():
+            for device in self._state.devices.values():
                 if device.forward is not None and device.forward.learned:
                     self._end(device, device.forward)
                 device.forward = None
@@ -189,7 +201,7 @@ class VARRouter:
         if not self.config.track_performance:
             raise InputError("var: track_performance is off; set it in the VARConfig before the model runs")
         by_layer = {}
-        for device in self._state["devices"].values():
+        for device in self._state.devices.values():
             if device.layers and torch.is_tensor(device.paths):
                 counted = zip(device.layers, device.paths.tolist(), device.lookups.tolist(), strict=True)
                 by_layer |= {layer: (paths, lookups) for layer, paths, lookups in counted}
@@ -198,21 +210,22 @@ class VARRouter:
     @contextmanager
     def cache_off(self) -> Iterator[None]:
         """No cached path inside the `with` block: no look-up, no write."""
-        before, self._state["caching"] = self._state["caching"], False
+        before, self._state.caching = self._state.caching, False
         try:
             yield
         finally:
-            self._state["caching"] = before
+            self._state.caching = before
 
     def _forget(self) -> None:
-        self._state.update(devices={}, window=self.config.context_window_size, caching=True)
+        state = _State(self.config.context_window_size, self.config.fast_path_experts)
+        object.__setattr__(self, "_state", state)
 
     def _routes(self, layer: int) -> bool:
         return self.config.enable_var and (self.patch_layers is None or layer in self.patch_layers)
 
     def _check(self) -> None:
         """Refuse a config that does not go with the table or the model."""
-        table, fewer = self.table, self.config.fast_path_experts
+        table, fewer = self.table, self._state.fast_path_experts
         if self.trained_top_k is None:
             return
         if fewer is not None and fewer > self.trained_top_k:
@@ -253,7 +266,7 @@ class VARRouter:
         """The forward in progress, with what its tokens say of the layer."""
         if context is None:
             raise InputError("var: looks token ids up: attach the rule or pass a TokenContext")
-        device = self._state["devices"].setdefault(context.token_id.device, _Device())
+        device = self._state.devices.setdefault(context.token_id.device, _Device())
         forward = device.forward
         if forward is None or forward.context is not context or forward.config != self.config:
             self._check()
@@ -267,8 +280,8 @@ class VARRouter:
     def _new_forward(self, context: TokenContext, device: _Device) -> Forward:
         config = copy.copy(self.config)
         forward = Forward(context, config, self._fast_path(context, config), keys=None, entries=None)
-        if config.cache_size and self._state["caching"]:
-            forward.keys = make_keys(context, self.window)
+        if config.cache_size and self._state.caching:
+            forward.keys = make_keys(context, self._state.window)
             if device.entries is not None:
                 limits = {"ttl": config.cache_ttl_seconds, "size": config.cache_size}
                 forward.entries = current(device.entries, self._now(device), **limits)
@@ -286,7 +299,9 @@ class VARRouter:
         if eligible is None:
             return None
         rows = self.table.on(device)
-        return FastPath(rows, eligible, places(context, rows), config.fast_path_experts or self.table.top_k)
+        return FastPath(
+            rows, eligible, places(context, rows), self._state.fast_path_experts or self.table.top_k
+        )
 
     def _table_rows(self, layers: Sequence[int], forward: Forward) -> Tensor | None:
         """Rows of the table, int64 [layers, 1]; None without a table."""
@@ -297,7 +312,7 @@ class VARRouter:
 
     def _merged(self, learned: Learned, known: LookedUp, forward: Forward, logits: Tensor) -> Selection:
         """Looked-up routes where there are some, learned ones elsewhere."""
-        own, fewer = known.path == LEARNED, forward.config.fast_path_experts or self.trained_top_k
+        own, fewer = known.path == LEARNED, self._state.fast_path_experts or self.trained_top_k
         slots = own[:, None]
         experts = torch.where(slots, learned.experts, known.experts)
         count = torch.full_like(experts[:, 0], self.trained_top_k)
@@ -355,7 +370,7 @@ class VARRouter:
         experts, weights, confidence = map(torch.stack, zip(*own, strict=True))
         entries = forward.entries
         if entries is None:
-            size = (len(own), forward.config.cache_size, self._state["window"], self.trained_top_k)
+            size = (len(own), forward.config.cache_size, self._state.window, self.trained_top_k)
             entries = empty(*size, forward.context.token_id.device)
         routes = Routes(learned & (confidence >= forward.config.confidence_threshold), experts, weights)
         return store(entries, forward.keys, found, routes, self._now(device), device.rows)

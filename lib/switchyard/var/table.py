@@ -267,8 +267,8 @@ def _top_expert(
     if top_k != 1 or "top_expert" not in stats.column_names:
         had = "one expert" if "top_expert" in stats.column_names else "no experts"
         raise InputError(
-            f"{place}: names {had} for a token, the model uses {top_k}; give {_REMEDY} beside it, or observe the model "
-            "again"
+            f"{place}: names {had} for a token, the model uses {top_k}; give {_REMEDY} (`counts` in "
+            "Python), or observe the model again"
         )
     experts = whole_numbers(stats, "top_expert", place)[:, None]
     if normalise:

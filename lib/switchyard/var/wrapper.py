@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Collection
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +37,8 @@ class VARMixtralWrapper(nn.Module):
 
     The rule stays attached while VAR is enabled, so that the caches outlive a forward, the steps of a `generate` and
     the calls. They and the statistics begin anew with `enable_var`, with another config, and with another
-    `context_window_size`. With beam search or assisted generation, where rows are not sequences that only grow, the
-    cached path is off, which is logged once.
+    `context_window_size` or `fast_path_experts`. With beam search or assisted generation, where rows are not sequences
+    that only grow, the cached path is off, which is logged once.
 
     Args:
         model: from transformers, in evaluation mode.
@@ -90,11 +90,12 @@ class VARMixtralWrapper(nn.Module):
         """The model's own `generate`, with its arguments."""
         self._follow_config()
         mode = _generation_mode(self.model, args, kwargs)
-        usual = mode in _TOKEN_BY_TOKEN
-        if not usual and not self._said:
-            self._said = True
+        if not self._enabled or mode in _TOKEN_BY_TOKEN:
+            return self.model.generate(*args, **kwargs)
+        if not self._said:
             log.warning("VAR: the cached path is off in %s", mode.replace("_", " "))
-        with nullcontext() if usual or not self._enabled else self._router.cache_off():
+            self._said = True
+        with self._router.cache_off():
             return self.model.generate(*args, **kwargs)
 
     def enable_var(self) -> None:
@@ -138,10 +139,10 @@ class VARMixtralWrapper(nn.Module):
             return getattr(self.model, name)
 
     def _follow_config(self) -> None:
-        """Attach again where the keys have another width now, or VAR was switched in the config."""
+        """Attach again where the config changed what takes effect there, or VAR was switched in it."""
         if self.config.enable_var != self._enabled:
             self.enable_var() if self.config.enable_var else self.disable_var()
-        if self._enabled and self._router.window != self.config.context_window_size:
+        if self._enabled and not self._router.is_current:
             self.disable_var()
             self.enable_var()
 

@@ -132,7 +132,7 @@ def test_from_routing_statistics(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="column mean_entropy is missing"):
         VARConfig.from_routing_stats(path)
     path.write_bytes(b"PAR1")
-    with pytest.raises(InputError, match="is damaged"):
+    with pytest.raises(InputError, match="no whole Parquet"):
         VARConfig.from_routing_stats(path)
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from reference.families import DEEPSEEK, LATENT, model_of
 from reference.moe_models import ARCHITECTURES, padded_batch, random_model
 from reference.var import CACHED, FAST, LEARNED, Decision, Known, NaiveVAR, Route, Token, previous_ids
 from switchyard.errors import InputError
@@ -134,7 +135,8 @@ def run(
     for number in range(stream.forwards):
         if changed and 2 * number >= stream.forwards:
             for name, value in changed.items():
-                setattr(config, name, value)
+                if name != "fast_path_experts":  # takes effect where the rule is attached
+                    setattr(config, name, value)
         context, tokens, logits = random_forward(rng, stream)
         learned = [routes(plain.select(one, layer)) for layer, one in enumerate(logits)]
         expected = naive.forward(tokens, logits.softmax(-1).tolist(), learned)
@@ -423,6 +425,37 @@ def test_what_is_kept_serves_forwards_with_and_without_gradients() -> None:
             model(**batch)
         shares = attachment.rule.performance_stats()["overall"]["routing_distribution"]
     assert min(shares.values()) > 0
+
+
+@pytest.mark.parametrize("route_weights", ["table", "live"])
+@pytest.mark.parametrize("kind", ["mixtral", "deepseek_v3"])
+@torch.no_grad()
+def test_unobserved_it_routes_as_observed(kind: str, route_weights: str) -> None:
+    """Unobserved, the gate may run for the learned rows alone; a family with own weights needs all of them."""
+    model = random_model(kind) if kind in ARCHITECTURES else model_of(kind, {**DEEPSEEK, **LATENT})
+    batch = padded_batch("left")
+    settings = {"confidence_threshold": 0.2, "frequency_threshold": 10, "route_weights": route_weights}
+    answers = []
+    for observer in (None, lambda *what: None):
+        with attach(
+            model, VARRouter(VARConfig(**settings), small_table(model)), observer=observer
+        ) as attachment:
+            answers.append(torch.stack([model(**batch).logits for _ in range(3)]))
+            shares = attachment.rule.performance_stats()["overall"]["routing_distribution"]
+            assert min(shares.values()) > 0
+    real = batch["attention_mask"].bool()
+    torch.testing.assert_close(answers[0][:, real], answers[1][:, real], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_without_a_table_the_models_own_experts_run() -> None:
+    """No slot is ever empty then, so that `attach` leaves the experts alone."""
+    model = random_model("mixtral")
+    own = model.config._experts_implementation
+    with attach(model, VARRouter(VARConfig())):
+        assert model.config._experts_implementation == own
+    with attach(model, VARRouter(VARConfig(fast_path_experts=1), small_table(model))):
+        assert model.config._experts_implementation != own
 
 
 # Refusals ---------------------------------------------------------------------------------------------------------

@@ -107,6 +107,10 @@ def test_changed_settings_take_effect_with_the_next_call(stats: Path) -> None:
     assert distribution(wrapper)["fast"] == 0.0
     wrapper.config = VARConfig.from_routing_stats(stats)
     wrapper(**batch)
+    full = wrapper(**batch).logits
+    wrapper.config.fast_path_experts = 1  # a model with empty slots runs other experts: attached anew
+    assert not torch.equal(wrapper(**batch).logits, full)
+    assert wrapper(**batch).logits.isfinite().all()
     assert distribution(wrapper)["fast"] == pytest.approx(before)
     wrapper.config.enable_var = False
     plain = wrapper(**batch).logits
