@@ -27,7 +27,19 @@ CAPABILITIES = {
     "text": (
         *("datasets", "pandas", "scikit-learn", "scipy", "tokenizers", "torch", "transformers", "zstandard"),
     ),
-    "model": ("bitsandbytes", "filelock", "safetensors", "scipy", "tokenizers", "torch", "transformers"),
+    # accelerate: without it transformers loads no weights straight onto a card.
+    "model": (
+        *(
+            "accelerate",
+            "bitsandbytes",
+            "filelock",
+            "safetensors",
+            "scipy",
+            "tokenizers",
+            "torch",
+            "transformers",
+        ),
+    ),
     "tables": ("duckdb", "pandas", "scipy"),
     "report": ("altair", "duckdb", "jinja2", "markdown-it-py", "pandas", "scipy", "vl-convert-python"),
 }

@@ -154,6 +154,17 @@ def chosen_in_trained(trained_top_k: int, trace: Rows) -> list[int]:
     return found
 
 
+def tied_at_last_rank(trained_top_k: int, trace: Rows) -> list[bool]:
+    """Whether each row's k-th and (k+1)-th largest logits are equal; never where k is all experts."""
+    found = []
+    for row in trace:
+        downwards = sorted(row["router_logits"], reverse=True)
+        found.append(
+            trained_top_k < len(downwards) and downwards[trained_top_k - 1] == downwards[trained_top_k]
+        )
+    return found
+
+
 def trained_overlap(head: dict, trace: Rows) -> tuple[float, float]:
     """Mean Jaccard with, and recall of, the trained top-k; for logits without ties."""
     jaccards, recalls = [], []

@@ -180,6 +180,7 @@ def load_model(folder: Path, *, dtype: str = "float32", gpu_mem_gb: int = 0) -> 
         use_safetensors=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,
+        device_map=None if where == "cpu" else {"": where},  # no second copy on the host
         **_LOCAL,
     )
     missing = sorted(str(key) for key in found["missing_keys"])

@@ -1,8 +1,9 @@
 """Which of the visible GPUs (cards) a process works on, so that those who share one never ask for more than it has.
 
 A process leases room on a card for its life. A lease is a file in a folder that all processes of this user on this
-machine share, named after the card's UUID, since its number depends on CUDA_VISIBLE_DEVICES. Its holder keeps the file
-locked, so that the kernel ends the lease with the process, however that ended.
+machine share, named after the card's UUID, since its number depends on CUDA_VISIBLE_DEVICES; a slice of a card (MIG)
+counts as a card. Its holder keeps the file locked, so that the kernel ends the lease with the process, however that
+ended. A lease is a limit: torch allocates no more than it on the card.
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ GB = 10**9
 DRIVER = Path("/proc/driver/nvidia/gpus")
 """Folder in which NVIDIA's driver lists its cards."""
 
+CONTEXT_BYTES = GB
+"""What a driver and its libraries take of a lease before the first weight: 0.5 to 1 GB by card and version
+(`planning.footprint.CONTEXT_GB`)."""
+
+ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+"""Environment variables with the settings of torch's allocator, the second by its older name."""
+
 POLL_S = 1.0
 """Between two looks at the others' leases, while there is no room."""
 
@@ -32,9 +40,10 @@ log = logging.getLogger(__name__)
 
 
 class Card(NamedTuple):
-    """A GPU, whatever its number here."""
+    """A GPU or a slice of one, whatever its number here."""
 
     uuid: str
+    """Of a slice its own, not that of the card it is cut from."""
     size_bytes: int
 
 
@@ -53,8 +62,12 @@ _held: list[Lease] = []
 def device(gb: int | None) -> str:
     """The torch device for work that needs so much memory: a card, from now on the current one, or `cpu` without any.
 
+    On a card torch may allocate what the lease holds beside the driver's `CONTEXT_BYTES`, and no more, so that a job
+    whose estimate was too low ends itself and not its neighbour.
+
     Args:
-        gb: memory in GB, what a job's `gpu_mem_gb` says; None for a whole card, on which no other process works.
+        gb: memory in GB, what a job's `gpu_mem_gb` says; None for a whole card, on which no other process works; 0
+            where nothing is known, which is no limit.
 
     Raises:
         InputError: no card is that large, or there are cards that torch cannot use.
@@ -65,10 +78,21 @@ def device(gb: int | None) -> str:
         if fault := unusable():
             raise InputError(fault)
         return "cpu"
-    index = take(gb, visible())
+    if not any(name in os.environ for name in ALLOCATOR):  # read by torch before its first allocation
+        os.environ[ALLOCATOR[0]] = "expandable_segments:True"
+    cards = visible()
+    index = take(gb, cards)
     torch.cuda.set_device(index)
+    torch.cuda.set_per_process_memory_fraction(share(_held[0].size_bytes, cards[index]), index)
     log.info("device cuda:%d: %s", index, hardware())
     return f"cuda:{index}"
+
+
+def share(leased_bytes: int, card: Card) -> float:
+    """Of a card's memory, what torch may allocate under a lease; 1 where it is all leased or nothing is known."""
+    if leased_bytes in (0, card.size_bytes):
+        return 1.0
+    return max(leased_bytes - CONTEXT_BYTES, CONTEXT_BYTES // 2) / card.size_bytes
 
 
 def unusable() -> str | None:
@@ -98,11 +122,17 @@ def hardware() -> str:
 
 
 def visible() -> list[Card]:
-    """The cards that CUDA_VISIBLE_DEVICES leaves to this process, in its order."""
+    """The cards that CUDA_VISIBLE_DEVICES leaves to this process, in its order.
+
+    A slice has the name that stands there, since CUDA may give all slices of a card the card's UUID.
+    """
     import torch
 
     found = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-    return [Card(str(card.uuid), card.total_memory) for card in found]
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    slices = {index: name.strip() for index, name in enumerate(named) if name.strip().startswith("MIG-")}
+    uuids = [slices.get(index, str(card.uuid)) for index, card in enumerate(found)]
+    return [Card(uuid.replace("/", "_"), card.total_memory) for uuid, card in zip(uuids, found)]
 
 
 def take(gb: int | None, cards: Sequence[Card]) -> int:

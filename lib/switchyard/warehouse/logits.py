@@ -25,15 +25,22 @@ ROWS_READ, ROWS_CACHED = 8192, 512
 _COLUMNS = ["layer", "count", "experts", LOGITS]
 
 MEASURES = pa.schema(
-    [("layer", pa.int16()), ("count", pa.int16()), ("nats", pa.float64()), ("shared", pa.int64())]
+    [
+        ("layer", pa.int16()),
+        ("count", pa.int16()),
+        ("nats", pa.float64()),
+        ("shared", pa.int64()),
+        ("tied", pa.bool_()),
+    ]
 )
-"""Layer and count of a row, entropy of the softmax of its logits, chosen experts among its trained top-k."""
+"""Layer and count of a row, entropy of the softmax of its logits, chosen experts among its trained top-k, and whether
+the k-th and the (k+1)-th largest logit are equal, so that the logits alone do not say what the top-k is."""
 
 
 def measured(trace: Path, trained_top_k: int) -> pa.RecordBatchReader:
     """MEASURES of every row of a trace with logits, in the order of the file.
 
-    Two row groups are read at a time; what is measured waits for its reader, 20 bytes a row.
+    Two row groups are read at a time; what is measured waits for its reader, 21 bytes a row.
     """
     return pa.RecordBatchReader.from_batches(MEASURES, _batches(trace, trained_top_k))
 
@@ -54,14 +61,16 @@ def _row_group(trace: Path, trained_top_k: int, group: int) -> list[pa.RecordBat
 def _measure(rows: pa.RecordBatch, trained_top_k: int) -> pa.RecordBatch:
     column = rows[LOGITS]
     logits = column.flatten().to_numpy().reshape(-1, column.type.list_size)  # [R, E]
-    nats, trained = np.empty(len(logits)), np.empty(logits.shape, bool)
+    nats, trained, tied = np.empty(len(logits)), np.empty(logits.shape, bool), np.zeros(len(logits), bool)
     for start in range(0, len(logits), ROWS_CACHED):
         part = slice(start, start + ROWS_CACHED)
         upwards = np.sort(logits[part], axis=1)
         nats[part] = entropies(upwards)
         trained[part] = logits[part] >= upwards[:, -trained_top_k, None]
+        if trained_top_k < logits.shape[1]:
+            tied[part] = upwards[:, -trained_top_k] == upwards[:, -trained_top_k - 1]
     shared = np.minimum(chosen_among(trained, rows["experts"]), trained_top_k)
-    return pa.record_batch([rows["layer"], rows["count"], nats, shared], schema=MEASURES)
+    return pa.record_batch([rows["layer"], rows["count"], nats, shared, tied], schema=MEASURES)
 
 
 def entropies(upwards: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from reference.damage import flip_bit
 from reference.tiny import tiny_model, tiny_tokenizer
@@ -75,6 +76,41 @@ def test_shards_load_as_the_whole(sharded: Path) -> None:
     load.check_folder(sharded)
     own = tiny_model().state_dict()
     assert all(torch.equal(value, own[name]) for name, value in load.load_model(sharded).state_dict().items())
+
+
+def test_weights_that_go_straight_to_their_device_are_the_same(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    own = AutoModelForCausalLM.from_pretrained
+
+    def from_pretrained(folder: Path, *, device_map: object, **options: object) -> object:
+        asked.append(str(device_map))
+        return own(folder, device_map=device_map, **options)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", from_pretrained)
+    plain = load.load_model(whole)
+
+    class Named(str):
+        """A name of the CPU that is not taken for it."""
+
+        def __eq__(self, other: object) -> bool:
+            return False
+
+        __hash__ = str.__hash__
+
+    monkeypatch.setattr(load, "device", lambda gb: Named("cpu"))
+    straight = load.load_model(whole)
+    assert asked == ["None", "{'': 'cpu'}"]
+    for ours, theirs in (
+        (straight.state_dict(), plain.state_dict()),
+        (dict(straight.named_buffers()), dict(plain.named_buffers())),
+    ):
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    assert not any(
+        hasattr(module, "_hf_hook") for module in straight.modules()
+    )  # nothing beside attach patches
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

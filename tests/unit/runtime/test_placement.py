@@ -13,10 +13,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from reference.tiny import tiny_model
 from switchyard.errors import InputError
 from switchyard.models.load import load_model
+from switchyard.planning import footprint
 from switchyard.runtime import placement as gpus
 from switchyard.runtime.log import logged
 from switchyard.runtime.placement import GB, Card, release, take
@@ -187,7 +189,7 @@ def test_a_card_that_torch_cannot_use_is_no_reason_to_take_the_processor_in_sile
 
 
 @pytest.fixture
-def made_up(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def made_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """A machine with two cards; the numbers of those that were made the current one."""
     current: list[int] = []
     sizes = [SimpleNamespace(uuid=card.uuid, total_memory=card.size_bytes) for card in (SMALL, LARGE)]
@@ -196,13 +198,69 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(torch.cuda, "get_device_properties", sizes.__getitem__)
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "made up")
-    return current
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *_: None)
+    for name in gpus.ALLOCATOR:
+        monkeypatch.delenv(name, raising=False)
+    yield current
+    os.environ.pop(gpus.ALLOCATOR[0], None)
 
 
 def test_work_goes_to_the_card_that_was_taken(made_up: list[int]) -> None:
     assert gpus.visible() == [SMALL, LARGE]
     assert gpus.device(14) == "cuda:1"
     assert made_up == [1]
+
+
+@pytest.mark.parametrize(
+    ("gb", "index", "share"), [(14, 1, 13 / 80), (1, 1, 0.5 / 80), (None, 1, 1.0), (80, 1, 1.0), (0, 1, 1.0)]
+)
+def test_a_lease_is_a_limit_of_what_torch_allocates_on_that_card(
+    gb: int | None, index: int, share: float, made_up: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[tuple[float, int]] = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *asked: limits.append(asked))
+    gpus.device(gb)
+    assert limits == [(pytest.approx(share), index)]
+    assert footprint.CONTEXT_GB * GB == gpus.CONTEXT_BYTES  # what the estimate adds for the driver
+
+
+def test_a_lease_that_was_kept_keeps_its_limit(made_up: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, _: limits.append(share))
+    for gb in (20, 5, 0):
+        gpus.device(gb)
+    assert limits == [pytest.approx(19 / 80)] * 3
+
+
+@pytest.mark.parametrize("own", [None, *gpus.ALLOCATOR])
+def test_the_allocator_may_grow_its_segments_unless_the_user_says_otherwise(
+    own: str | None, made_up: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if own is not None:
+        monkeypatch.setenv(own, "max_split_size_mb:512")
+    gpus.device(1)
+    found = {name: os.environ[name] for name in gpus.ALLOCATOR if name in os.environ}
+    assert found == (
+        {own: "max_split_size_mb:512"} if own else {gpus.ALLOCATOR[0]: "expandable_segments:True"}
+    )
+
+
+def test_slices_of_a_card_are_cards_of_their_own(
+    made_up: list[int], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = SimpleNamespace(uuid="GPU-parent", total_memory=20 * GB)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", [parent].__getitem__)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-GPU-parent/1/0")
+    other = Holder(15, *gpus.visible())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-GPU-parent/2/0, 0")
+    monkeypatch.setattr(gpus.time, "sleep", lambda _: pytest.fail("waits for another slice"))
+    assert gpus.device(15) == "cuda:0"
+    names = sorted(path.name.split(".")[0] for path in folder.glob("*.lease"))
+    assert names == ["MIG-GPU-parent_1_0", "MIG-GPU-parent_2_0"]
+    other.kill()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-parent")
+    assert gpus.visible() == [Card("GPU-parent", 20 * GB)]
 
 
 @pytest.mark.parametrize("gb", [9, 0])
@@ -215,10 +273,17 @@ def test_a_model_is_loaded_on_a_card_with_room_for_it(
 ) -> None:
     model = tmp_path / "model"
     tiny_model().save_pretrained(model)
-    sent: list[str] = []
+    sent: list[object] = []
+    plain = AutoModelForCausalLM.from_pretrained
+
+    def from_pretrained(folder: Path, *, device_map: object, **options: object) -> object:
+        sent.append(device_map)
+        return plain(folder, device_map={"": "cpu"}, **options)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", from_pretrained)
     monkeypatch.setattr(torch.nn.Module, "to", lambda self, device: sent.append(device) or self)
     load_model(model, dtype="bfloat16", gpu_mem_gb=gb)
-    assert (sent[-1], made_up) == ("cuda:1", [1])
+    assert (sent, made_up) == ([{"": "cuda:1"}, "cuda:1"], [1])  # what is there already does not move
     (lease,) = folder.glob("*.lease")
     assert lease.name.startswith(f"GPU-large.{gb * GB}.")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from reference.metrics import chosen_in_trained, routing_entropies
+from reference.metrics import chosen_in_trained, routing_entropies, tied_at_last_rank
 from reference.synthetic import padded_rows, route, write_trace
 from reference.synthetic_study import read
 from switchyard.warehouse import logits
@@ -26,6 +27,7 @@ def test_every_row_of_a_trace(study, monkeypatch, shape, read_at_once, cached, t
     assert found["layer"] == [row["layer"] for row in trace]
     assert found["count"] == [row["count"] for row in trace]
     assert found["shared"] == chosen_in_trained(head["trained_top_k"], trace)
+    assert found["tied"] == tied_at_last_rank(head["trained_top_k"], trace)
     np.testing.assert_allclose(found["nats"], routing_entropies(trace), rtol=1e-12, atol=1e-15)
 
 
@@ -44,8 +46,21 @@ def test_ties_with_the_kth_logit_count(tmp_path):
     rows = padded_rows({(0, 0): 7}, rng)
     tied = rng.integers(0, 2, (7, 6)).astype(np.float32)
     write_trace(tmp_path / "trace.parquet", [(rows, [(tied, route(tied, np.arange(7)))])])
-    found = logits.measured(tmp_path / "trace.parquet", 2).read_all()["shared"].to_pylist()
-    assert found == [0, 1, 2, 2, 2, 2, 2]
+    found = logits.measured(tmp_path / "trace.parquet", 2).read_all()
+    assert found["shared"].to_pylist() == [0, 1, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("trained_top_k", range(1, 7))
+def test_ties_at_the_last_rank(tmp_path, trained_top_k):
+    rng = np.random.default_rng(1)
+    rows = padded_rows({(0, 0): 40}, rng)
+    coarse = rng.integers(0, 4, (40, 6)).astype(np.float32)
+    coarse[0], coarse[1] = 0.0, [0.0, -0.0, 1.0, 2.0, 3.0, 4.0]  # all tied; zeros of both signs are equal
+    write_trace(tmp_path / "trace.parquet", [(rows, [(coarse, route(coarse, np.full(40, 2)))])])
+    found = logits.measured(tmp_path / "trace.parquet", trained_top_k).read_all()["tied"].to_pylist()
+    trace = pq.read_table(tmp_path / "trace.parquet").to_pylist()
+    assert found == tied_at_last_rank(trained_top_k, trace)
+    assert any(found) == (trained_top_k < 6) and not all(found)
 
 
 def test_logits_far_apart_have_no_entropy_and_equal_ones_have_all():

@@ -75,6 +75,10 @@ def test_routing_in_quality(case):
     jaccard, recall = reference.trained_overlap(head, files.trace)
     agree(quality["trained_top_k_jaccard"], jaccard)
     agree(quality["trained_top_k_recall"], recall)
+    agree(
+        quality["trained_top_k_tie_rate"],
+        np.mean(reference.tied_at_last_rank(head["trained_top_k"], files.trace)),
+    )
     assert quality["undefined_layer_pairs"] == reference.correlations(head, files.trace).count(None)
 
 
@@ -173,6 +177,9 @@ def test_trained_top_k_overlaps_itself_wholly_even_with_ties(study):
     head["trace_repeat"] = None
     [quality] = study.build().query("FROM quality")
     assert quality["trained_top_k_jaccard"] == quality["trained_top_k_recall"] == 1.0
+    tied = reference.tied_at_last_rank(head["trained_top_k"], read(head).trace)
+    assert 0 < sum(tied) < len(tied)
+    assert quality["trained_top_k_tie_rate"] == sum(tied) / len(tied)
 
 
 def test_traces_without_logits_leave_only_what_needs_them_null(study):

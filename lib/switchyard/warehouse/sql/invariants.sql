@@ -15,7 +15,8 @@ shares AS (
     UNION ALL
     UNPIVOT (
         SELECT model, config, dataset, acc, acc_norm, mid_rate, no_rejection_rate, raised_to_floor_rate,
-            cut_by_cap_rate, trained_top_k_jaccard, trained_top_k_recall
+            cut_by_cap_rate, trained_top_k_jaccard, trained_top_k_recall,
+            trained_top_k_tie_rate
         FROM quality
     ) ON COLUMNS(* EXCLUDE (model, config, dataset)) INTO NAME metric VALUE value
 ),

@@ -61,7 +61,7 @@ SELECT model, config, dataset,
         AS selection_entropy_normalised,
     mid_rate, mean_rejections, no_rejection_rate, raised_to_floor_rate, cut_by_cap_rate,
     routing_entropy, min_routing_entropy, max_routing_entropy,
-    trained_top_k_jaccard, trained_top_k_recall, undefined_layer_pairs, repeated_samples
+    trained_top_k_jaccard, trained_top_k_recall, trained_top_k_tie_rate, undefined_layer_pairs, repeated_samples
 FROM experiments
     JOIN counts_of_experiments USING (model, config, dataset)
     JOIN bounds_of_experiments USING (model, config, dataset)
@@ -104,5 +104,6 @@ COMMENT ON COLUMN quality.min_routing_entropy IS 'Smallest entropy of a (layer, 
 COMMENT ON COLUMN quality.max_routing_entropy IS 'Largest entropy of a (layer, token), nats; null without logits.';
 COMMENT ON COLUMN quality.trained_top_k_jaccard IS 'Mean Jaccard of the chosen set with the trained top-k by logit; null without logits.';
 COMMENT ON COLUMN quality.trained_top_k_recall IS 'Mean share of the trained top-k that is chosen; null without logits.';
+COMMENT ON COLUMN quality.trained_top_k_tie_rate IS 'Share of (layer, token) whose k-th and (k+1)-th largest logits are equal, k = trained_top_k: which of the tied experts is used, the logits do not say; null without logits.';
 COMMENT ON COLUMN quality.undefined_layer_pairs IS 'Adjacent layer pairs whose correlation of counts is undefined.';
 COMMENT ON COLUMN quality.repeated_samples IS 'Samples that the stability metrics compare.';

@@ -103,7 +103,8 @@ WITH trained AS (
     SELECT model, config, dataset,
         sum(tokens * shared / (count + trained_top_k - shared) ORDER BY layer, shared, count)
             / sum(tokens) AS trained_top_k_jaccard,
-        sum(tokens * shared) / (sum(tokens) * any_value(trained_top_k)) AS trained_top_k_recall
+        sum(tokens * shared) / (sum(tokens) * any_value(trained_top_k)) AS trained_top_k_recall,
+        sum(tied) / sum(tokens) AS trained_top_k_tie_rate
     FROM trained_overlaps JOIN experiments USING (model, config, dataset) GROUP BY model, config, dataset
 ),
 repeated AS (
@@ -112,12 +113,14 @@ repeated AS (
             / sum(rows) AS expert_overlap_score
     FROM repeat_overlaps GROUP BY model, config, dataset
 )
-SELECT model, config, dataset, expert_overlap_score, trained_top_k_jaccard, trained_top_k_recall
+SELECT model, config, dataset, expert_overlap_score, trained_top_k_jaccard, trained_top_k_recall,
+    trained_top_k_tie_rate
 FROM experiments LEFT JOIN trained USING (model, config, dataset) LEFT JOIN repeated USING (model, config, dataset);
 COMMENT ON VIEW overlaps_of_experiments IS 'Chosen sets against those of the repeat and of the trained top-k.';
 COMMENT ON COLUMN overlaps_of_experiments.expert_overlap_score IS 'Mean Jaccard between the run and its repeat; two empty sets count 1.';
 COMMENT ON COLUMN overlaps_of_experiments.trained_top_k_jaccard IS 'Mean Jaccard with the trained top-k by logit.';
 COMMENT ON COLUMN overlaps_of_experiments.trained_top_k_recall IS 'Mean share of the trained top-k that is chosen.';
+COMMENT ON COLUMN overlaps_of_experiments.trained_top_k_tie_rate IS 'Share of (layer, token) whose trained top-k is tied at its last rank.';
 
 CREATE VIEW rejections_of_experiments AS
 SELECT model, config, dataset, sum(rejections * tokens) / sum(tokens) AS mean_rejections,

@@ -5,7 +5,7 @@
 -- decimal; it is the largest, and refused as such.
 CREATE OR REPLACE TEMP TABLE logit_measures AS
 SELECT layer, shared, count, count(*) AS tokens, sum(try_cast(nats AS DECIMAL(18, 15))) AS total_nats,
-    min(nats) AS min_nats, max(nats) AS max_nats
+    min(nats) AS min_nats, max(nats) AS max_nats, count(*) FILTER (tied) AS tied
 FROM measured GROUP BY layer, shared, count;
 
 INSERT INTO routing_entropy
@@ -14,5 +14,5 @@ SELECT getvariable('model'), getvariable('config'), getvariable('dataset'), laye
 FROM logit_measures GROUP BY layer ORDER BY layer;
 
 INSERT INTO trained_overlaps
-SELECT getvariable('model'), getvariable('config'), getvariable('dataset'), layer, shared, count, tokens
+SELECT getvariable('model'), getvariable('config'), getvariable('dataset'), layer, shared, count, tokens, tied
 FROM logit_measures ORDER BY layer, shared, count;

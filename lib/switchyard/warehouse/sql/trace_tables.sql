@@ -45,12 +45,13 @@ COMMENT ON COLUMN routing_entropy.min_nats IS 'Smallest of any token, nats.';
 COMMENT ON COLUMN routing_entropy.max_nats IS 'Largest of any token, nats; at most ln(num_experts).';
 
 CREATE TABLE trained_overlaps (
-    model VARCHAR, config VARCHAR, dataset VARCHAR, layer INTEGER, shared INTEGER, count INTEGER, tokens BIGINT
+    model VARCHAR, config VARCHAR, dataset VARCHAR, layer INTEGER, shared INTEGER, count INTEGER, tokens BIGINT, tied BIGINT
 );
 COMMENT ON TABLE trained_overlaps IS 'How many chosen experts are among the trained top-k by logit; empty where a trace has no logits. An expert tied with the k-th logit counts as among them.';
 COMMENT ON COLUMN trained_overlaps.shared IS 'Chosen experts among the trained_top_k largest logits.';
 COMMENT ON COLUMN trained_overlaps.count IS 'Chosen experts.';
 COMMENT ON COLUMN trained_overlaps.tokens IS 'Tokens with that pair of numbers.';
+COMMENT ON COLUMN trained_overlaps.tied IS 'Those of them whose k-th and (k+1)-th largest logits are equal, k = trained_top_k.';
 
 CREATE TABLE repeat_overlaps (
     model VARCHAR, config VARCHAR, dataset VARCHAR, shared INTEGER, either INTEGER, rows BIGINT
