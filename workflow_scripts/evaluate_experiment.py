@@ -20,4 +20,5 @@ if __name__ == "__main__":
         },
         log=snakemake.log[0],
         home=f"{snakemake.input.model} {snakemake.params.experiment['model_entry']['dtype']}",
+        loads=snakemake.input.model,
     )

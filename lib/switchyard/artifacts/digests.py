@@ -1,13 +1,16 @@
 """Digests: of weights, taken when a model folder is made and compared at load, and of the files that rules read.
 
-`digests.json` in the folder holds size and SHA-256 of every weight file. Files of 1 GB and more are read again only if
-they are newer than it.
+`digests.json` in the folder holds size and SHA-256 of every weight file. Where they have 1 GB and more together, a file
+is read again only if its size is another or it is newer than `digests.json`. What was read again and found whole is
+trusted from then on: a copy of a study whose times are new is read once.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ MADE_BY_RULE = "structure.json"
 """A file that a model folder has if a rule made it; such a folder has digests, too."""
 
 ALWAYS_READ_BYTES = 1_000_000_000
-"""Smaller weight files are hashed at every load: it takes less than a second."""
+"""Weights that are smaller together are hashed at every load: it takes less than a second."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -55,13 +58,22 @@ def check_weights(folder: Path) -> None:
     """
     if (folder / MADE_BY_RULE).is_file() and not (folder / DIGESTS).is_file():
         raise damaged(folder / DIGESTS, "the file is missing")
-    for name, known in known_digests(folder).items():
+    known = known_digests(folder)
+    if not known:
+        return
+    read_all = sum(one["size_bytes"] for one in known.values()) < ALWAYS_READ_BYTES
+    recorded_ns = newest_ns = (folder / DIGESTS).stat().st_mtime_ns
+    for name, one in known.items():
         path = folder / name
         if not path.is_file():
             raise damaged(path, "the file is missing")
-        newer = path.stat().st_mtime_ns > (folder / DIGESTS).stat().st_mtime_ns
-        if newer or path.stat().st_size != known["size_bytes"] or known["size_bytes"] < ALWAYS_READ_BYTES:
+        status = path.stat()
+        if read_all or status.st_mtime_ns > recorded_ns or status.st_size != one["size_bytes"]:
             check_weight_file(path)
+        newest_ns = max(newest_ns, status.st_mtime_ns)
+    if newest_ns > recorded_ns:
+        with suppress(PermissionError):  # another user's folder: read again next time
+            os.utime(folder / DIGESTS, ns=(newest_ns, newest_ns))
 
 
 def check_weight_file(path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from switchyard.artifacts.digests import digests
+from switchyard.artifacts.digests import DIGESTS, digests
 from switchyard.artifacts.files import read_json, read_table
 from switchyard.artifacts.stamps import stamp
 from switchyard.evaluation.experiment import count_sequences
@@ -99,5 +99,9 @@ def load(folder: Path, dtype: str, gpu_mem_gb: int, as_of: tuple[int, ...]) -> L
 
 
 def written(folder: Path) -> tuple[int, ...]:
-    """When each file of a folder was last written, in nanoseconds: another number where one is replaced."""
-    return tuple(path.stat().st_mtime_ns for path in sorted(folder.rglob("*")))
+    """When each file of a folder was last written, in nanoseconds: another number where one is replaced.
+
+    Without that of the digests, which changes when a copy's weights are found whole.
+    """
+    files = [path for path in sorted(folder.rglob("*")) if path.name != DIGESTS]
+    return tuple(path.stat().st_mtime_ns for path in files)

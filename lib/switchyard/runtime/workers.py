@@ -4,7 +4,8 @@
 workers than jobs at once. An idle worker is a socket in the run's folder; its name says what the worker is and what it
 has loaded, and a job takes it by renaming it. New ones are started by the process that schedules the jobs (`start`):
 what a job starts may end with the job. A worker ends with that process, with its job, after a failure, and when it has
-been idle for some seconds. Where no worker can be like the job, the job does its own work: the same result, only later.
+been idle for some seconds, longer where it holds a large model. Where no worker can be had, the job does its own work,
+and its log says why: the same result, only later.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ KILLED = "the process that did this job's work was killed"
 IDLE_S = 5.0
 """How long an idle worker keeps its memory: a scheduler takes a second or two to start the next job."""
 
+LOADED_BYTES_PER_S = 0.5e9
+"""Large weights from a disk: a worker waits as long for a next job as it would take to load them again."""
+
 OF_A_STEP = ("SLURM_", "SLURMD_", "SRUN_")
 """Variables that differ between the steps of one job of a cluster, and mean nothing to its work."""
 
@@ -49,13 +53,21 @@ SELDOM = (50_000, 20, 100)
 _GRACE_S = 1.0
 
 
-def call(function: str, arguments: dict[str, Any], *, log: str | Path, home: str = "") -> None:
+def call(
+    function: str,
+    arguments: dict[str, Any],
+    *,
+    log: str | Path,
+    home: str = "",
+    loads: str | Path | None = None,
+) -> None:
     """Run `function` (`module:name`) on `arguments`, in a worker if possible.
 
     Args:
         arguments: anything JSON can hold, and paths, which arrive as strings.
         log: the job's log (`runtime.log.logged`); warnings and errors stand there, wherever the function runs.
         home: names what the function loads and keeps; a worker whose last job was of this home comes first.
+        loads: the folder of the weights that it keeps.
 
     Raises:
         SystemExit: the function failed, as the log says, or the worker was killed.
@@ -63,8 +75,14 @@ def call(function: str, arguments: dict[str, Any], *, log: str | Path, home: str
     request = json.dumps({"function": function, "arguments": arguments, "log": log}, default=os.fspath)
     if VARIABLE not in os.environ:
         perform(json.loads(request))
-    elif not _done_by_worker(request, hashed(home), log):
-        perform(json.loads(request), "no worker could be had, the job does its own work")
+    elif why := _not_done_by_worker(request, hashed(home), log, seconds_to_load(loads)):
+        perform(json.loads(request), f"no worker could be had ({why}), the job does its own work")
+
+
+def seconds_to_load(folder: str | Path | None) -> float:
+    """About how long it takes to load the weights of a model folder; 0 without one."""
+    files = Path(folder).glob("*.safetensors") if folder else ()
+    return sum(file.stat().st_size for file in files) / LOADED_BYTES_PER_S
 
 
 def perform(request: dict[str, Any], note: str = "") -> None:
@@ -89,10 +107,11 @@ def identity() -> str:
     return hashed([os.readlink("/proc/self/ns/mnt"), sys.executable, sys.prefix, sys.version, files, lasting])
 
 
-def _done_by_worker(request: str, home: str, log: str | Path) -> bool:
-    """Whether a worker did the work, its output printed here; False where none began to."""
+def _not_done_by_worker(request: str, home: str, log: str | Path, idle_s: float) -> str | None:
+    """Why no worker began the work; None where one did it, its output printed here."""
     folder, key, has_begun = Path(os.environ[VARIABLE]), identity(), False
     job = {"identity": key, "home": home, "folder": os.getcwd(), "environment": dict(os.environ)}
+    job["idle_s"] = idle_s
     job["terminals"] = [name for name in ("stdout", "stderr") if getattr(sys, name).isatty()]
     try:
         with _idle_worker(folder, key, home) or _new_worker(folder) as worker:
@@ -104,15 +123,27 @@ def _done_by_worker(request: str, home: str, log: str | Path) -> bool:
                     break
                 with suppress(OSError):
                     print(said, end="", file=getattr(sys, stream), flush=True)
-    except (OSError, EOFError):
+    except (OSError, EOFError) as error:
         if not has_begun:
-            return False
+            return _why(error, folder)
         with Path(log).open("a", encoding="utf-8") as file:
             print(KILLED, file=file)
         said = KILLED
     if said:
         raise SystemExit(said)
-    return True
+    return None
+
+
+def _why(error: OSError | EOFError, folder: Path) -> str:
+    """One line for what ended the talk with a worker, or with the owner of the folder, before the work began."""
+    if isinstance(error, EOFError | ConnectionResetError | BrokenPipeError):
+        return (
+            "one came and ended before it began: it could not start, or its mounts, interpreter, environment or "
+            "library are not those of the job"
+        )
+    if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+        return f"the process that starts them has ended, or {folder} is not of this machine"
+    return f"{folder}: {error.strerror or error}"
 
 
 def _idle_worker(folder: Path, key: str, home: str) -> Connection | None:
@@ -145,8 +176,9 @@ def start(*, idle_s: float = IDLE_S) -> None:
     folder = Path(tempfile.mkdtemp(prefix="switchyard-"))
     try:
         listener = Listener(str(folder / "owner"), backlog=128)
-    except OSError:  # its path is too long for a socket
+    except OSError:  # its path is too long for a socket: a job meets the same error, and its log says so
         folder.rmdir()
+        os.environ[VARIABLE] = str(folder)
         return
     # The end of this pipe tells workers that this process has ended: nobody else has the other end.
     lifeline, held = os.pipe()
@@ -182,7 +214,8 @@ class Worker:
     """The process that does the work of jobs."""
 
     def __init__(self, folder: Path, idle_s: float) -> None:
-        self.folder, self.idle_s, self.identity = folder, idle_s, identity()
+        self.folder, self.identity = folder, identity()
+        self.idle_s = self.patience_s = idle_s
         self.busy = self.idle = folder / str(os.getpid())
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(self.busy))
@@ -198,6 +231,7 @@ class Worker:
         os.chdir(request["folder"])
         os.environ.clear()
         os.environ.update(request["environment"])
+        self.patience_s = max(self.idle_s, request["idle_s"])
         self.job, self.terminals = job, request["terminals"]
         sys.stdout = sys.__stdout__ = self.outputs["stdout"]
         sys.stderr = sys.__stderr__ = self.outputs["stderr"]
@@ -227,7 +261,7 @@ class Worker:
 
     def next(self) -> Connection | None:
         """The next job; None where none comes in time."""
-        for patience_s in (self.idle_s, _GRACE_S):  # a job may have taken this worker at the last moment
+        for patience_s in (self.patience_s, _GRACE_S):  # a job may have taken this worker at the last moment
             self.listener.settimeout(patience_s)
             with suppress(TimeoutError):
                 return Connection(self.listener.accept()[0].detach())

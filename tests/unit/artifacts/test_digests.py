@@ -54,6 +54,55 @@ def test_large_weights_are_read_again_only_if_they_may_have_changed(
         digests.check_weights(folder)
 
 
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model folder of two weight files that count as large together and not alone."""
+    monkeypatch.setattr(digests, "ALWAYS_READ_BYTES", len(CONTENT) + 1)
+    path = tmp_path / "large"
+    path.mkdir()
+    for name in ("a", "b"):
+        (path / f"{name}.safetensors").write_bytes(CONTENT)
+    digests.write_digests(path)
+    return path
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that were read whole."""
+    names: list[str] = []
+    plain = digests.hash_file
+    monkeypatch.setattr(digests, "hash_file", lambda path: names.append(path.name) or plain(path))
+    return names
+
+
+def test_large_weights_are_read_when_they_are_fetched_and_by_no_later_job(
+    large: Path, read: list[str]
+) -> None:
+    for _ in range(2):
+        digests.check_weights(large)
+    assert read == []
+
+
+def test_a_copy_with_new_times_is_read_once_and_then_trusted(
+    large: Path, tmp_path: Path, read: list[str]
+) -> None:
+    moved = large.rename(tmp_path / "moved")
+    digests.check_weights(moved)
+    assert read == []
+    later = (moved / digests.DIGESTS).stat().st_mtime_ns + 10**9
+    for path in moved.glob(digests.WEIGHTS):  # cp -r without times, the weights last
+        os.utime(path, ns=(later, later))
+    for _ in range(2):
+        digests.check_weights(moved)
+    assert sorted(read) == ["a.safetensors", "b.safetensors"]
+    flip_bit(moved / "b.safetensors")
+    os.utime(moved / "b.safetensors", ns=(later + 1, later + 1))
+    with pytest.raises(InputError, match=r"b\.safetensors: is damaged"):
+        digests.check_weights(moved)
+    with pytest.raises(InputError, match=r"b\.safetensors: is damaged"):  # a damaged one is never trusted
+        digests.check_weights(moved)
+
+
 def test_missing_weights_are_refused(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"model\.safetensors: is damaged \(the file is missing\)"):

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from reference.tiny import WORDS, tiny_model, tiny_tokenizer
-from switchyard.artifacts.digests import write_digests
+from switchyard.artifacts.digests import DIGESTS, write_digests
 from switchyard.artifacts.files import write_json, write_table
 from switchyard.evaluation import job
 from switchyard.models.blocks import describe
@@ -140,3 +140,14 @@ def test_a_model_that_was_written_again_is_loaded_again_in_the_place_of_the_last
     one, again, two, last = loaded
     assert one is again and two is last and one is not two
     assert len(job.KEPT) == 1
+
+
+def test_a_copy_that_was_found_whole_is_loaded_once(study: Path) -> None:
+    before = (study / "model" / DIGESTS).stat().st_mtime_ns
+    os.utime(study / "model" / "model.safetensors", ns=(before + 10**9, before + 10**9))
+    loaded = []
+    for config in [*RULES][:2]:
+        job.evaluate(**experiment(study, "here", config))
+        loaded += job.KEPT.values()
+    assert (study / "model" / DIGESTS).stat().st_mtime_ns > before
+    assert loaded[0] is loaded[1]

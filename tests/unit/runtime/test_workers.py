@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -77,7 +78,7 @@ sys.stdin.read()
 JOB = """
 import json, sys
 from switchyard.runtime.workers import call
-call(sys.argv[1], json.loads(sys.argv[2]), log="log", home=sys.argv[3])
+call(sys.argv[1], json.loads(sys.argv[2]), log="log", home=sys.argv[3], loads=sys.argv[4] if sys.argv[4:] else None)
 """
 
 
@@ -103,20 +104,24 @@ class Run:
         command = [sys.executable, "-c", program, *words]
         return subprocess.Popen(command, cwd=self.folder, env=self.environment, text=True, **pipes)
 
-    def job(self, function: str, home: str = "here", **arguments: Any) -> subprocess.Popen:
-        return self.start(JOB, function, json.dumps(arguments), home)
+    def job(
+        self, function: str, home: str = "here", loads: str | None = None, **arguments: Any
+    ) -> subprocess.Popen:
+        return self.start(JOB, function, json.dumps(arguments), home, *([loads] if loads else []))
 
-    def end(self, function: str, home: str = "here", **arguments: Any) -> tuple[int, str, str, str]:
+    def end(
+        self, function: str, home: str = "here", loads: str | None = None, **arguments: Any
+    ) -> tuple[int, str, str, str]:
         """Exit code, stdout, stderr and log of a job."""
-        job = self.job(function, home, **arguments)
+        job = self.job(function, home, loads, **arguments)
         out, error = job.communicate(timeout=120)
         return job.returncode, out, error, (self.folder / "log").read_text()
 
-    def say(self, text: str = "word", home: str = "here") -> list[Any]:
+    def say(self, text: str = "word", home: str = "here", loads: str | None = None) -> list[Any]:
         """Who worked, how many jobs that process has done, and what it saw."""
-        *ended, log = self.end("work:say", home, text=text)
+        *ended, log = self.end("work:say", home, loads, text=text)
         assert ended == [0, f"{text}\n", f"{text.upper()}\n"]
-        assert log.removeprefix("no worker could be had, the job does its own work\n") == "logged\n"
+        assert re.fullmatch(r"(no worker could be had \(.+\), the job does its own work\n)?logged\n", log)
         return self.said()
 
     def said(self) -> list[Any]:
@@ -263,6 +268,39 @@ def test_a_job_that_no_worker_can_be_like_does_its_own_work(run: Run) -> None:
     job = run.start(other + JOB, "work:say", '{"text": "word"}', "here")
     assert job.communicate(timeout=60) == ("word\n", "WORD\n") and job.returncode == 0
     assert run.said()[0] == job.pid
+    why = "its mounts, interpreter, environment or library are not those of the job"
+    assert why in (run.folder / "log").read_text().splitlines()[0]
+
+
+def test_a_job_says_that_nobody_starts_workers(run: Run) -> None:
+    run.owner.kill()
+    run.owner.wait()
+    assert run.end("work:say", text="word")[0] == 0
+    why = f"the process that starts them has ended, or {run.environment[workers.VARIABLE]} is not of this machine"
+    first = (run.folder / "log").read_text().splitlines()[0]
+    assert first == f"no worker could be had ({why}), the job does its own work"
+
+
+def test_a_job_says_that_sockets_cannot_lie_so_deep(tmp_path: Path) -> None:
+    run = Run(tmp_path / ("deep" * 30))
+    assert run.say()[1] == 1
+    assert "AF_UNIX path too long" in (run.folder / "log").read_text().splitlines()[0]
+    run.owner.communicate("")
+
+
+def test_a_worker_with_a_large_model_waits_longer(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", idle_s=0.1)
+    model = tmp_path / "model"
+    model.mkdir()
+    with (model / "a.safetensors").open("wb") as file:
+        file.truncate(int(600 * workers.LOADED_BYTES_PER_S))  # takes no room on the disk
+    assert workers.seconds_to_load(model) == 600
+    assert workers.seconds_to_load(None) == 0
+    pid = run.say(loads=str(model))[0]
+    time.sleep(1.5 + workers._GRACE_S)
+    assert run.say(loads=None)[:2] == [pid, 2]  # from now on as short as any
+    wait_for(lambda: not run.workers())
+    run.owner.communicate("")
 
 
 def test_an_idle_worker_ends_by_itself(tmp_path: Path) -> None:
