@@ -1,4 +1,4 @@
-"""Rule measure_speed: prefill and decode speed of all configurations, interleaved in one process."""
+"""Rule measure_speed: speed of all configurations and of the untouched model, interleaved in one process."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 from switchyard.artifacts.digests import digests
 from switchyard.artifacts.files import read_table, write_json
 from switchyard.artifacts.stamps import sha256_json, stamp
-from switchyard.evaluation.speed import measure
+from switchyard.evaluation.speed import NATIVE, measure
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.runtime.log import logged
 from switchyard.runtime.placement import device
@@ -37,7 +37,9 @@ def main(
     tokenizer = load_tokenizer(model)
     token_ids = [token for page in pages for token in tokenizer(page)["input_ids"]]
     with bar(
-        len(rules) * (speed["rounds"] + WARMUP_ROUNDS), f"measure_speed {name}", unit="timings"
+        (len(rules) + len(NATIVE)) * (speed["rounds"] + WARMUP_ROUNDS),
+        f"measure_speed {name}",
+        unit="timings",
     ) as progress:
         rows = measure(
             load_model(model, dtype=dtype),
@@ -47,6 +49,7 @@ def main(
             warmup_rounds=WARMUP_ROUNDS,
             prefill_tokens=speed["prefill_tokens"],
             decode_tokens=speed["decode_tokens"],
+            untouched=NATIVE,
             progress=progress.update,
         )
     files = {config: digests(found) for config, found in reads.items()}
@@ -56,7 +59,18 @@ def main(
         torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, threads: {speed['threads']}"
     )
     rows = [{"model": name, **row} for row in rows]
-    write_json(output, {"model": name, "device": machine, "rows": rows, "provenance": made})
+    configurations = [row for row in rows if row["config"] is not None]
+    untouched = [row for row in rows if row["config"] is None]
+    write_json(
+        output,
+        {
+            "model": name,
+            "device": machine,
+            "rows": configurations,
+            "untouched": untouched,
+            "provenance": made,
+        },
+    )
 
 
 if __name__ == "__main__":

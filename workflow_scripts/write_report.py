@@ -26,14 +26,14 @@ def main(
 ) -> None:
     refuse_differing_prints(aggregate, logs)
     made = derived(read_stamp(aggregate / "bh_routing_results.parquet"), code=code)
-    machines = {one["model"]: one["device"] for one in map(read_json, speed)}
+    speeds = {one["model"]: one for one in map(read_json, speed)}
     with derive(aggregate) as connection:
         write_findings(table, connection, made)
         text = render(
             findings(connection),
             template,
             study=study,
-            machines=machines,
+            speeds=speeds,
             skipped=left_out(skipped),
             stamp=made,
         )

@@ -1,13 +1,16 @@
 """Speed of routing rules side by side: prefill throughput and decode latency, without traces.
 
 All configurations are measured in one process, one after the other in every round and in a rotated order, so that
-a machine that slows down slows them all.
+a machine that slows down slows them all. They all run ragged experts, so that they differ in routing alone. What that
+costs is seen beside the untouched model, which runs transformers' own implementations of the experts: `grouped_mm`, and
+`batched_mm`, which `generate` takes for decoding on a GPU.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,10 +18,19 @@ import torch
 from torch import Tensor
 
 from switchyard.errors import InputError
+from switchyard.models.blocks import find_moe_blocks
 from switchyard.routing.attachment import attach
+from switchyard.routing.experts import RAGGED
 
-Timing = tuple[float, list[float]]
+Timing = tuple[float | None, list[float]]
 """Seconds of a prefill, and milliseconds of each decoded token."""
+
+NATIVE = ("grouped_mm", "batched_mm")
+"""Implementations of the experts, by transformers' names, that the untouched model is timed with."""
+
+COPIED_BYTES = 2**30
+"""`batched_mm` copies the weights of every chosen expert of every token. Prefills that would copy more in a layer do
+not run with it; a decoded token copies its own top-k only."""
 
 
 def measure(
@@ -30,11 +42,15 @@ def measure(
     warmup_rounds: int,
     prefill_tokens: int,
     decode_tokens: int,
+    untouched: Sequence[str] = (),
     sequence_length: int = 256,
     prompt_tokens: int = 32,
     progress: Callable[[int], object] | None = None,
 ) -> list[dict[str, Any]]:
     """One row per configuration: `tokens_per_second` of prefill, `latency_ms_per_token` of decode.
+
+    `config` is None in the rows of the untouched model, after the others; `experts` says what ran them.
+    `tokens_per_second` is None where a prefill did not run (`COPIED_BYTES`).
 
     Args:
         model: a Hugging Face causal language model in evaluation mode.
@@ -44,6 +60,7 @@ def measure(
         warmup_rounds: passes before them that are not counted.
         prefill_tokens: tokens of a prefill, cut into rows of `sequence_length`, or of the model's positions if fewer.
         decode_tokens: tokens decoded one by one after `prompt_tokens`, batch 1, with a key-value cache.
+        untouched: implementations of the experts, as in `NATIVE`, with which the model is timed as it is.
         progress: called with 1 after each configuration of each round.
 
     Raises:
@@ -53,18 +70,49 @@ def measure(
     sequence_length = min(sequence_length, model.config.get_text_config().max_position_embeddings)
     prefill = _prefill_batch(token_ids, prefill_tokens, sequence_length).to(model.device)
     prompt = torch.tensor([token_ids[: prompt_tokens + decode_tokens]], device=model.device)
-    timings: dict[str, list[Timing]] = {name: [] for name in rules}
-    names = list(rules)
+    ways = [(name, RAGGED) for name in rules] + [(None, experts) for experts in untouched]
+    timings: dict[tuple[str | None, str], list[Timing]] = {way: [] for way in ways}
     for number in range(warmup_rounds + rounds):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            with attach(model, rules[name], own_when_full=False):  # one code path for all rules
-                timing = _time_prefill(model, prefill), _time_decode(model, prompt, prompt_tokens)
+        turn = number % len(ways)
+        for name, experts in ways[turn:] + ways[:turn]:
+            if name is None:
+                timing = _time_untouched(model, experts, prefill, prompt, prompt_tokens)
+            else:
+                with attach(model, rules[name], own_when_full=False):  # one code path for all rules
+                    timing = _time_prefill(model, prefill), _time_decode(model, prompt, prompt_tokens)
             if number >= warmup_rounds:
-                timings[name].append(timing)
+                timings[name, experts].append(timing)
             if progress is not None:
                 progress(1)
-    return [_summary(name, timings[name], prefill.numel()) for name in names]
+    return [_summary(*way, found, prefill.numel()) for way, found in timings.items()]
+
+
+@contextmanager
+def experts_run_by(model: Any, implementation: str) -> Iterator[None]:
+    """Inside the `with` block the experts of an untouched model run by one of transformers' implementations."""
+    before = model.get_experts_implementation()
+    model.set_experts_implementation(implementation)
+    try:
+        yield
+    finally:
+        model.set_experts_implementation(before)
+
+
+def _time_untouched(model: Any, experts: str, prefill: Tensor, prompt: Tensor, prompt_tokens: int) -> Timing:
+    runs = experts != "batched_mm" or copied_bytes(model, prefill.numel()) <= COPIED_BYTES
+    with experts_run_by(model, experts):
+        seconds = _time_prefill(model, prefill) if runs else None
+    with experts_run_by(model, NATIVE[0]):  # as `generate` has it: only the decoding is batched
+        cache = _cache_of(model, prompt[:, :prompt_tokens])
+    with experts_run_by(model, experts):
+        return seconds, _time_steps(model, prompt[:, prompt_tokens:], cache)
+
+
+def copied_bytes(model: Any, tokens: int) -> int:
+    """Weights that `batched_mm` copies in an MoE block for so many tokens."""
+    block = find_moe_blocks(model)[0]
+    whole = sum(parameter.nbytes for parameter in block.experts.parameters())
+    return tokens * model.config.get_text_config().num_experts_per_tok * whole // block.experts.num_experts
 
 
 def _check(
@@ -95,15 +143,25 @@ def _time_prefill(model: Any, input_ids: Tensor) -> float:
     return time.perf_counter() - start
 
 
-@torch.inference_mode()
 def _time_decode(model: Any, input_ids: Tensor, prompt_tokens: int) -> list[float]:
     """Milliseconds of each token after the prompt; the text goes on as written, the same for all rules."""
-    cache = model(input_ids=input_ids[:, :prompt_tokens], use_cache=True, logits_to_keep=1).past_key_values
+    cache = _cache_of(model, input_ids[:, :prompt_tokens])
+    return _time_steps(model, input_ids[:, prompt_tokens:], cache)
+
+
+@torch.inference_mode()
+def _cache_of(model: Any, input_ids: Tensor) -> Any:
+    """The key-value cache of a prompt [1, time]."""
+    return model(input_ids=input_ids, use_cache=True, logits_to_keep=1).past_key_values
+
+
+@torch.inference_mode()
+def _time_steps(model: Any, input_ids: Tensor, cache: Any) -> list[float]:
+    """Milliseconds of each token of input_ids [1, time] after what is in the cache."""
     latencies = []
-    for position in range(prompt_tokens, input_ids.shape[1]):
+    for token in input_ids.split(1, dim=1):
         _wait(model)
         start = time.perf_counter()
-        token = input_ids[:, position : position + 1]
         cache = model(input_ids=token, past_key_values=cache, use_cache=True).past_key_values
         _wait(model)
         latencies.append(1000 * (time.perf_counter() - start))
@@ -115,13 +173,14 @@ def _wait(model: Any) -> None:
         torch.cuda.synchronize(model.device)
 
 
-def _summary(name: str, timings: list[Timing], prefill_tokens: int) -> dict[str, Any]:
-    prefill_seconds = [seconds for seconds, _ in timings]
+def _summary(name: str | None, experts: str, timings: list[Timing], prefill_tokens: int) -> dict[str, Any]:
+    prefill_seconds = [seconds for seconds, _ in timings if seconds is not None]
     latencies = np.concatenate([decode for _, decode in timings])
     p50, p95, p99 = np.percentile(latencies, [50, 95, 99]).tolist() if latencies.size else [None] * 3
     return {
         "config": name,
-        "tokens_per_second": prefill_tokens / float(np.median(prefill_seconds)),
+        "experts": experts,
+        "tokens_per_second": prefill_tokens / float(np.median(prefill_seconds)) if prefill_seconds else None,
         "latency_ms_per_token": p50,
         "latency_p50_ms": p50,
         "latency_p95_ms": p95,

@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from switchyard.errors import InputError
 from switchyard.evaluation import speed
 from switchyard.evaluation.speed import measure
+from switchyard.models.blocks import find_moe_blocks
 from switchyard.routing.topk import TopK
 
 SIZES = {"rounds": 3, "warmup_rounds": 1, "prefill_tokens": 40, "decode_tokens": 4}
@@ -53,6 +55,51 @@ def test_numbers_are_those_of_the_clock(model: Any, monkeypatch: pytest.MonkeyPa
     assert row["tokens_per_second"] == 64
     assert row["latency_ms_per_token"] == 2
     assert row["latency_p99_ms"] == pytest.approx(3.89)
+
+
+def test_the_untouched_model_has_rows_of_its_own(model: Any) -> None:
+    before, done = model.get_experts_implementation(), []
+    rows = measure(model, {"a": TopK(2)}, TEXT, untouched=speed.NATIVE, progress=done.append, **SIZES)
+    assert [(row["config"], row["experts"]) for row in rows] == [
+        ("a", "switchyard_ragged"),
+        (None, "grouped_mm"),
+        (None, "batched_mm"),
+    ]
+    for row in rows:
+        assert (row["rounds"], row["decoded_tokens"]) == (3, 12)
+        assert row["tokens_per_second"] > 0 and row["latency_ms_per_token"] > 0
+    assert model.get_experts_implementation() == before and sum(done) == 3 * 4
+
+
+def test_the_untouched_model_runs_what_its_row_says_and_nothing_of_ours(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+    for name in ("switchyard_ragged", *speed.NATIVE):
+        plain = ALL_EXPERTS_FUNCTIONS[name]
+        spy = lambda *given, name=name, plain=plain: ran.append(name) or plain(*given)  # noqa: E731
+        monkeypatch.setitem(ALL_EXPERTS_FUNCTIONS._global_mapping, name, spy)
+    sizes = SIZES | {"rounds": 1, "warmup_rounds": 0}
+    layers = model.config.num_hidden_layers
+    measure(model, {"a": TopK(2)}, TEXT, untouched=["grouped_mm"], **sizes)
+    assert (
+        ran == ["switchyard_ragged"] * layers * 6 + ["grouped_mm"] * layers * 6
+    )  # prefill, prompt, 4 tokens
+    ran.clear()
+    measure(model, {"a": TopK(2)}, TEXT, untouched=["batched_mm"], **sizes)
+    assert (
+        ran[6 * layers :] == ["batched_mm"] * layers + ["grouped_mm"] * layers + ["batched_mm"] * layers * 4
+    )
+
+
+def test_a_prefill_that_would_copy_too_much_does_not_run(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    experts = find_moe_blocks(model)[0].experts
+    one = experts.gate_up_proj[0].nbytes + experts.down_proj[0].nbytes
+    assert speed.copied_bytes(model, 10) == 10 * model.config.num_experts_per_tok * one
+    monkeypatch.setattr(speed, "COPIED_BYTES", speed.copied_bytes(model, 32) - 1)
+    _, grouped, batched = measure(model, {"a": TopK(2)}, TEXT, untouched=speed.NATIVE, **SIZES)
+    assert grouped["tokens_per_second"] > 0
+    assert batched["tokens_per_second"] is None and batched["latency_ms_per_token"] > 0
 
 
 @pytest.mark.parametrize(

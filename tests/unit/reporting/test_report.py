@@ -22,8 +22,12 @@ def text_of(derived):
 
     def written(tables, **options):
         found = findings(derived(tables))
-        machines = {row["model"]: "a toaster" for row in found}
-        return render(found, TEMPLATE, study="made-up", machines=machines, **options)
+        untouched = [
+            {"experts": "grouped_mm", "tokens_per_second": 4321.4, "latency_ms_per_token": 5.678},
+            {"experts": "batched_mm", "tokens_per_second": None, "latency_ms_per_token": 4.5},
+        ]
+        speeds = {row["model"]: {"device": "a toaster", "untouched": untouched} for row in found}
+        return render(found, TEMPLATE, study="made-up", speeds=speeds, **options)
 
     return written
 
@@ -75,6 +79,11 @@ def test_the_answer_and_the_advice_follow_the_verdicts(made_up, text_of, outcome
     assert section(text, "Recommendations").startswith(f"- {advice}")
     table = section(text, "Verdicts at equal compute").split("\n\n")[-1]
     assert table.count("\n| BH ") == 24
+
+
+def test_the_untouched_model_stands_under_the_speed_of_its_configurations(made_up, text_of):
+    text = section(text_of(made_up("varied")), "Compute and speed")
+    assert text.endswith("| `grouped_mm` | 4,321 | 5.68 |\n| `batched_mm` | – | 4.50 |")
 
 
 def test_against_the_trained_top_k(made_up, text_of):

@@ -9,6 +9,7 @@ from switchyard.reporting.pages import (
     write_configs,
     write_equal_compute,
     write_results,
+    write_speed_table,
 )
 from switchyard.reporting.paper import main_table, write_paper_tables
 from switchyard.reporting.tables import html_table, markdown_table
@@ -89,3 +90,17 @@ def test_the_main_table_keeps_sets_together_and_static_rules_first(made_up):
     assert [kind for kind, _ in itertools.groupby(kind[:13] for kind in kinds)] == [
         "experts_bh_a", "experts_bh_bu", "mixed_topk",
     ]  # fmt: skip
+
+
+def test_the_untouched_model_stands_in_the_table_of_speeds(tmp_path):
+    row = {"model": "a", "config": "8experts_topk", "experts": "switchyard_ragged"}
+    row |= {"tokens_per_second": 1234.5, "latency_ms_per_token": 6.0, "rounds": 3}
+    native = row | {"config": None, "experts": "batched_mm", "tokens_per_second": None}
+    speed = {"device": "a toaster", "rows": [row], "untouched": [native]}
+    write_speed_table(tmp_path / "speed.html", [speed])
+    page = (tmp_path / "speed.html").read_text()
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in re.findall(r"<tr>(<td.*?)</tr>", page)]
+    assert cells == [
+        ["a", "8experts_topk", "switchyard_ragged", "1,234", "6.00", "3"],
+        ["a", "untouched", "batched_mm", "–", "6.00", "3"],
+    ]
