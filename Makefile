@@ -20,10 +20,10 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no
 export PYTHONPATH := $(CURDIR)/lib
 
 .DEFAULT_GOAL := help
-.PHONY: help install study smoke report test test-all slurm-test lint format bench
+.PHONY: help install study smoke report test test-all slurm-test lint format bench gpu-acceptance
 
 help:  ## list these commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
 
 install: $(INSTALLED)  ## make .venv from the lock
 
@@ -55,6 +55,9 @@ format: $(INSTALLED)  ## format the Python and Snakemake files
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/snakefmt Snakefile rules
+
+gpu-acceptance: $(INSTALLED)  ## on one card, ten minutes: is the device path right, and how fast; ARGS="--device cpu --tiny" tries the script
+	@$(BIN)/python -m bench.gpu_acceptance $(ARGS)
 
 bench: $(INSTALLED)  ## benchmarks that print ratios; ARGS="selection trace" for some of them
 	@$(BIN)/python -m bench $(ARGS)
