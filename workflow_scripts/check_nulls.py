@@ -21,7 +21,11 @@ def main(*, logits: Path, nulls: Path, model: Path, check: Path, summary_path: P
         code=code, config={"levels": LEVELS, "top_k": top_k}, inputs={"logits": logits, "nulls": nulls}
     )
     write_table(check, histograms(read_logits(logits), fitted), made)
-    write_table(summary_path, summary(read_logits(logits), fitted, LEVELS, top_k=top_k, scores=Scores.of_file(logits)), made)
+    write_table(
+        summary_path,
+        summary(read_logits(logits), fitted, LEVELS, top_k=top_k, scores=Scores.of_file(logits)),
+        made,
+    )
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ class TraceWriter:
 
     Each forward becomes one row group (none where it held padding only), ordered by sample, sequence, layer
     and position. Padding is dropped. The metadata stamp holds `num_experts` and `num_layers` beside `stamp`.
-    `scores` says what the logits of a family are that is not softmax, then top-k; it stands in the metadata, too. `rows` counts the rows written so far.
+    `scores` says what the logits of a family are that is not softmax, then top-k; it stands in the metadata, too.
+    `rows` counts the rows written so far.
     """
 
     def __init__(

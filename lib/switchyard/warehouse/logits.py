@@ -28,7 +28,7 @@ _COLUMNS = ["layer", "count", "experts", LOGITS]
 MEASURES = pa.schema(
     [("layer", pa.int16()), ("count", pa.int16()), ("nats", pa.float64()), ("shared", pa.int64())]
 )
-"""Layer and count of a row, entropy of its router's probabilities divided by their sum, chosen experts among its trained top-k."""
+"""Layer and count of a row, entropy of its router's probabilities, chosen experts among its trained top-k."""
 
 
 def measured(trace: Path, trained_top_k: int) -> pa.RecordBatchReader:
@@ -62,7 +62,9 @@ def _measure(rows: pa.RecordBatch, trained_top_k: int, scores: Scores) -> pa.Rec
         part = slice(start, start + ROWS_CACHED)
         seen = scores.eligible(logits[part])
         upwards = np.sort(seen, axis=1)
-        nats[part] = entropies(upwards if scores.is_plain else _log_probabilities(logits, part, layer, scores))
+        nats[part] = entropies(
+            upwards if scores.is_plain else _log_probabilities(logits, part, layer, scores)
+        )
         trained[part] = seen >= upwards[:, -trained_top_k, None]
     shared = np.minimum(chosen_among(trained, rows["experts"]), trained_top_k)
     return pa.record_batch([rows["layer"], rows["count"], nats, shared], schema=MEASURES)

@@ -170,7 +170,9 @@ def test_weights_follow_the_models_convention(normalise: bool, scale: float) -> 
 
 def test_a_router_s_own_probabilities_take_the_place_of_the_softmax() -> None:
     own = RoutingStatistics(1, 1, 3, top_k=2)
-    own.update(0, [0, 0], torch.zeros(2, 3), 0, [[2, 0], [2, 1]], torch.tensor([[0.5, 0, 0.75], [0, 0.5, 0.25]]))
+    own.update(
+        0, [0, 0], torch.zeros(2, 3), 0, [[2, 0], [2, 1]], torch.tensor([[0.5, 0, 0.75], [0, 0.5, 0.25]])
+    )
     row = own.table(str).to_pylist()[0]
     assert (row["experts"], row["weights"]) == ([2, 0], [0.5, 0.25])
 
@@ -183,7 +185,9 @@ def test_a_csv_has_lists_as_json() -> None:
     text = lists_as_json(table)
     assert text.drop(["experts", "weights"]) == table.drop(["experts", "weights"])
     for name in ("experts", "weights"):
-        assert [np.float32(json.loads(one)).tolist() for one in text[name].to_pylist()] == table[name].to_pylist()
+        assert [np.float32(json.loads(one)).tolist() for one in text[name].to_pylist()] == table[
+            name
+        ].to_pylist()
 
 
 def test_layers_keep_their_numbers() -> None:
