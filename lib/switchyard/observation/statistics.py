@@ -15,7 +15,6 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from switchyard.artifacts.files import atomic
@@ -41,7 +40,6 @@ class Measured(NamedTuple):
     values: np.ndarray  # [2, T] float64: entropy in nats, top probability
     top: np.ndarray  # [T] int64, most probable expert, the lowest index of equals
     used: np.ndarray  # [T, top_k] int64
-    probabilities: np.ndarray  # [T, num_experts] float32
 
 
 class RoutingStatistics:
@@ -111,17 +109,28 @@ class RoutingStatistics:
             return
         _check_range("domain", domain, len(self.domains))
         measured = measure(logits, self.top_k, experts, place=f"routing statistics of layer {layer}")
-        found = _by_key(keys, measured.values)
-        _check_range("key", found.rows, self.num_keys)
+        rows, size, batch = _by_key(keys, measured.values)
+        _check_range("key", rows, self.num_keys)
         place = self._place[layer]
-        self._merge_moments(place, found.rows, found.size, found.moments)
-        own = measured.probabilities if probabilities is None else _host(probabilities)
-        self.probability[place][found.rows] += _sums(own, found)
+        self._merge_moments(place, rows, size, batch)
+        self._add_probabilities(place, keys, torch.as_tensor(logits), probabilities)
         np.minimum.at(self.low[place], keys, measured.values[0])
         np.maximum.at(self.high[place], keys, measured.values[0])
         first = (domain.astype(np.int64) * self.num_keys + keys) * self.num_experts
         _add_ones(self.tops[place], first + measured.top)
         _add_ones(self.uses[place], first[:, None] + measured.used)
+
+    def _add_probabilities(
+        self, place: int, keys: np.ndarray, logits: Tensor, probabilities: Tensor | None
+    ) -> None:
+        """Add those of each token to its key, in float64, one token after the other; blocks stay in a CPU's cache."""
+        sums = torch.from_numpy(self.probability[place])  # [K, E]
+        values = logits if probabilities is None else probabilities
+        for key, block in zip(
+            torch.from_numpy(keys).split(BLOCK_TOKENS), values.split(BLOCK_TOKENS), strict=True
+        ):
+            shares = _softmax(block) if probabilities is None else block
+            sums.index_add_(0, key, shares.to(sums))
 
     def _merge_moments(self, place: int, rows: np.ndarray | slice, size: np.ndarray, batch: _Moments) -> None:
         """Chan's formula for some keys of a layer; `size` is the number of tokens behind each row of `batch`."""
@@ -307,19 +316,18 @@ def measure(
     """
     logits = torch.as_tensor(logits)
     blocks = logits.split(BLOCK_TOKENS) if logits.device.type == "cpu" else [logits]
-    total, product, top, shares = (torch.cat(parts).cpu().numpy() for parts in zip(*map(_measure, blocks)))
+    total, product, top = (torch.cat(parts).cpu().numpy() for parts in zip(*map(_measure, blocks)))
     entropy = np.log(total) - product / total
     values = np.stack([entropy, 1 / total]).astype(np.float64)
     if np.isnan(values[0].sum()):
         raise InputError(f"{place}: router logits are NaN; check the model's weights and its dtype")
     np.minimum(values[0], math.log(logits.shape[1]), out=values[0])
     used = torch.cat([rank(block)[1][:, :top_k] for block in blocks]) if experts is None else experts
-    return Measured(values, top.astype(np.int64), _host(used).astype(np.int64, copy=False), shares)
+    return Measured(values, top.astype(np.int64), _host(used).astype(np.int64, copy=False))
 
 
-def _measure(logits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """With x the logits below their largest: sum of exp(x), sum of exp(x) x, the top expert, float32 [T] each, and the
-    softmax [T, E].
+def _measure(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """With x the logits below their largest: sum of exp(x), sum of exp(x) x, and the top expert, float32 [T] each.
 
     Experts run along the first axis here, so that what runs along the last one is long.
     """
@@ -328,45 +336,32 @@ def _measure(logits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x = x.clamp(finite.min, finite.max)
     x = (x - x.amax(0)).clamp_(min=_UNDERFLOW)
     odds = x.exp()
-    total = odds.sum(0)
-    shares = (odds / total).t()
-    product = odds.mul_(x).sum(0)
+    total, product = odds.sum(0), odds.mul_(x).sum(0)
     numbers = torch.arange(len(x), dtype=x.dtype, device=x.device)[:, None]
     top = torch.sub(numbers, x.sign_(), alpha=len(x)).amin(0)  # the least number among those with x = 0
-    return total, product, top, shares
+    return total, product, top
 
 
-class _ByKey(NamedTuple):
-    """T tokens grouped by their keys, R distinct ones."""
-
-    rows: np.ndarray  # [R] the keys, in order
-    size: np.ndarray  # [R] tokens of each
-    moments: _Moments
-    order: np.ndarray  # [T] the tokens, key by key
+def _softmax(logits: Tensor) -> Tensor:
+    """The softmax of each row, float32; infinite logits count as the largest and smallest of their type."""
+    finite = torch.finfo(torch.float32)
+    return logits.float().clamp(finite.min, finite.max).softmax(-1)
 
 
-def _by_key(keys: np.ndarray, values: np.ndarray) -> _ByKey:
-    """Group tokens, with the moments of the columns of `values` [2, T] of each key.
+def _by_key(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, _Moments]:
+    """Distinct keys in order, their sizes, and the moments of the columns of `values` [2, T] of each.
 
     One integer holds a key and its place, so that NumPy's vectorised sort of integers groups them.
     """
     both = (keys << 32) | np.arange(len(keys))
     both.sort()
-    rows, order = both >> 32, both & 0xFFFFFFFF
-    values = values.take(order, axis=1)
+    rows, values = both >> 32, values.take(both & 0xFFFFFFFF, axis=1)
     starts = np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]]))
     size = np.diff(starts, append=len(rows))
     mean = np.add.reduceat(values, starts, axis=1) / size
     deviation = values - np.repeat(mean, size, axis=1)
     squares = np.add.reduceat(deviation * deviation, starts, axis=1)
-    return _ByKey(rows[starts], size, _Moments(mean, squares), order)
-
-
-def _sums(values: np.ndarray, found: _ByKey) -> np.ndarray:
-    """Sums of the rows of `values` [T, E] of each key, float64 [R, E], token after token."""
-    edges = np.concatenate([[0], np.cumsum(found.size)])
-    shape = (len(found.rows), len(values))
-    return sparse.csr_array((np.ones(len(values)), found.order, edges), shape) @ values.astype(np.float64)
+    return rows[starts], size, _Moments(mean, squares)
 
 
 def _lists(values: np.ndarray) -> pa.ListArray:

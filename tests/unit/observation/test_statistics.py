@@ -54,8 +54,6 @@ def test_a_token_is_measured_as_by_a_softmax(kind: str, experts: int, top_k: int
     assert found.values[1] == pytest.approx([token.confidence for token in expected], abs=1e-6)
     assert found.top.tolist() == [token.top for token in expected]
     assert found.used.tolist() == [token.used for token in expected]
-    shares = np.array([token.probabilities for token in expected])
-    np.testing.assert_allclose(found.probabilities, shares, rtol=1e-5, atol=1e-7)
     assert (found.values[0] >= 0).all() and (found.values[0] <= math.log(experts)).all()
 
 
@@ -81,7 +79,7 @@ def observed(
             found = measure(values[part], top_k) if len(part) else None
             for place, token in enumerate(part):
                 numbers = found.values[:, place].tolist()
-                top, shares = int(found.top[place]), found.probabilities[place].tolist()
+                top, shares = int(found.top[place]), routed(values[token], top_k).probabilities
                 one = Routed(*numbers, top, found.used[place].tolist(), shares)
                 loop.add(layer, int(keys[token]), one, int(domain[token]))
     return own, loop
@@ -93,7 +91,7 @@ def assert_equal(own: RoutingStatistics, loop: LoopStatistics) -> None:
         assert list(row) == list(expected)
         assert row.pop("token_str") == expected.pop("token_str")
         assert row.pop("experts") == expected.pop("experts")
-        assert row.pop("weights") == pytest.approx(expected.pop("weights"), rel=1e-6, abs=1e-12)
+        assert row.pop("weights") == pytest.approx(expected.pop("weights"), rel=1e-5, abs=1e-7)
         assert row == pytest.approx(expected, rel=1e-9, abs=1e-12)
     assert own.counts().to_pylist() == loop.counts(DOMAINS)
 
