@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -25,15 +26,14 @@ class Listener:
     def __init__(self, model: Any) -> None:
         self.answers: dict[int, list[Answer]] = {}
         for block in find_moe_blocks(model):
-            block.router.register_forward_hook(
-                lambda module, args, output, layer=block.layer: self._keep(layer, output)
-            )
+            block.router.forward = partial(self._ask, block.layer, block.router.forward)
 
-    def _keep(self, layer: int, output: tuple[torch.Tensor, ...]) -> None:
-        logits, _, experts = output
+    def _ask(self, layer: int, gate: Callable[..., Any], *inputs: torch.Tensor) -> Any:
+        logits, weights, experts = gate(*inputs)
         self.answers[layer] = [
             Answer(row, set(own)) for row, own in zip(logits.double().tolist(), experts.tolist(), strict=True)
         ]
+        return logits, weights, experts
 
 
 def probabilities(score: str, logits: Sequence[float]) -> list[float]:
