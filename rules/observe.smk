@@ -3,7 +3,7 @@
 Reads   prepare/corpora/{corpus}.parquet, its offline side, and prepare/models/{model}/
 Writes  observe/{model}/windows.parquet           the text as token ids, cut into batches before it is shared out
         observe/{model}/shards/{shard}.safetensors   counts of a range of batches; checkpoints beside it while it runs
-        observe/{model}/routing_stats.{parquet,csv}  entropy, confidence, consistency per layer and token id
+        observe/{model}/routing_stats.{parquet,csv}  entropy, confidence, consistency, most used experts per layer and token id
         observe/{model}/expert_counts.parquet     how often each token id used each expert, by domain
         observe/{model}/context_counts.parquet    the same after the same previous tokens (hashed n-grams)
         observe/{model}/analyses/                 co-activation, repetition, segments, caches, specialisation, saturation

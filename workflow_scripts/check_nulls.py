@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 
 from switchyard.artifacts.files import read_json, read_table, write_table
 from switchyard.artifacts.stamps import stamp
+from switchyard.models.scores import Scores
 from switchyard.routing.logit_table import read_logits
 from switchyard.routing.null_check import LEVELS, histograms, summary
 from switchyard.routing.nulls import read_nulls
@@ -20,7 +21,11 @@ def main(*, logits: Path, nulls: Path, model: Path, check: Path, summary_path: P
         code=code, config={"levels": LEVELS, "top_k": top_k}, inputs={"logits": logits, "nulls": nulls}
     )
     write_table(check, histograms(read_logits(logits), fitted), made)
-    write_table(summary_path, summary(read_logits(logits), fitted, LEVELS, top_k=top_k), made)
+    write_table(
+        summary_path,
+        summary(read_logits(logits), fitted, LEVELS, top_k=top_k, scores=Scores.of_file(logits)),
+        made,
+    )
 
 
 if __name__ == "__main__":

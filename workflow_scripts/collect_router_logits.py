@@ -8,6 +8,7 @@ from switchyard.artifacts.files import read_table
 from switchyard.artifacts.stamps import stamp
 from switchyard.evaluation.router_logits import collect_router_logits
 from switchyard.models.load import check_length, folder_digest, load_model, load_tokenizer
+from switchyard.models.routers import selection_scores
 from switchyard.routing.logit_table import write_logits
 from switchyard.runtime.log import logged
 from switchyard.runtime.progress import bar
@@ -29,8 +30,9 @@ def main(
     check_length(model, max_length)
     settings = {"dtype": dtype, "tokens": tokens, "max_length": max_length, "batch_tokens": batch_tokens}
     with bar(None, f"collect_router_logits {name}", unit="windows") as progress:  # pages end short ones
+        loaded = load_model(model, dtype=dtype, gpu_mem_gb=gpu_mem_gb)
         logits = collect_router_logits(
-            load_model(model, dtype=dtype, gpu_mem_gb=gpu_mem_gb),
+            loaded,
             load_tokenizer(model),
             read_table(text),
             tokens=tokens,
@@ -42,6 +44,7 @@ def main(
         output,
         logits,
         stamp(code=code, config=settings, inputs={"model": folder_digest(model), "text": text}),
+        selection_scores(loaded),
     )
 
 

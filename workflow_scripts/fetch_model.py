@@ -19,7 +19,7 @@ def main(*, entry: dict[str, Any], output: Path, code: str) -> None:
             source = link_hub_snapshot(entry["repository"], entry["revision"], partial)
         else:
             source = checkpoint_folder(entry)
-        structure = check_family(load_config(source), studied=True)
+        structure = check_family(load_config(source))
         check_stated(structure, entry["structure"] or {})
         check_folder(source)
         if entry["source"] != "hub":

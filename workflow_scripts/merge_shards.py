@@ -9,6 +9,7 @@ from switchyard.artifacts.stamps import attach_to, sha256_file, sha256_json, sta
 from switchyard.models.load import load_tokenizer
 from switchyard.observation.counted import tallies
 from switchyard.observation.shards import merge_shards
+from switchyard.observation.statistics import lists_as_json
 from switchyard.observation.summary import kept_contexts, summary_text
 from switchyard.observation.windows import Windows
 from switchyard.runtime.log import logged
@@ -36,7 +37,7 @@ def main(
     table = seen.statistics.table(lambda token: tokenizer.decode([token]))
     write_table(output["statistics"], table, made)
     with atomic(output["csv"]) as partial:
-        pyarrow.csv.write_csv(table, partial)
+        pyarrow.csv.write_csv(lists_as_json(table), partial)
     write_table(output["counts"], seen.statistics.counts(), made)
     kept = {str(context): share for context, share in kept_contexts(seen).items()}
     write_table(output["contexts"], seen.ngrams.table(), {**made, "kept": kept})

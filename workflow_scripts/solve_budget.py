@@ -14,7 +14,9 @@ from switchyard.runtime.log import logged
 def main(*, logits: Path, nulls: Path, settings: dict[str, Any], output: Path, code: str) -> None:
     null = settings["null_distribution"]
     wanted = {"null": null, **{key: settings[key] for key in ("min_k", "max_k", "target_k")}}
-    table = budget_table(list(read_logits(logits)), {null: read_nulls(nulls, null)}, [wanted])
+    table = budget_table(
+        list(read_logits(logits, as_rules_see=True)), {null: read_nulls(nulls, null)}, [wanted]
+    )
     write_table(output, table, stamp(code=code, config=wanted, inputs={"logits": logits, "nulls": nulls}))
 
 

@@ -18,6 +18,7 @@ class Routed(NamedTuple):
     confidence: float
     top: int
     used: list[int]
+    probabilities: list[float]
 
 
 def routed(logits: Tensor, top_k: int) -> Routed:
@@ -26,13 +27,14 @@ def routed(logits: Tensor, top_k: int) -> Routed:
     entropy = torch.special.entr(probabilities).sum().item()  # -p ln p, 0 for p = 0
     values = logits.float().tolist()
     experts = sorted(range(len(values)), key=lambda expert: (-values[expert], expert))
-    return Routed(entropy, probabilities.max().item(), experts[0], experts[:top_k])
+    return Routed(entropy, probabilities.max().item(), experts[0], experts[:top_k], probabilities.tolist())
 
 
 class LoopStatistics:
-    """Keeps every token, and computes when asked."""
+    """Keeps every token, and computes when asked; `top_k`, `normalise` and `scale` are the model's."""
 
-    def __init__(self) -> None:
+    def __init__(self, top_k: int, *, normalise: bool = False, scale: float = 1.0) -> None:
+        self.top_k, self.normalise, self.scale = top_k, normalise, scale
         self.seen: dict[tuple[int, int], list[Routed]] = defaultdict(list)
         self.uses: Counter[tuple[int, int, int, int]] = Counter()  # (layer, domain, key, expert)
         self.tops: Counter[tuple[int, int, int, int]] = Counter()
@@ -59,6 +61,12 @@ class LoopStatistics:
         entropies, confidences = ([getattr(t, name) for t in tokens] for name in ("entropy", "confidence"))
         tops = Counter(token.top for token in tokens)
         top = min(tops, key=lambda expert: (-tops[expert], expert))
+        uses = Counter(expert for token in tokens for expert in token.used)
+        numbers = range(len(tokens[0].probabilities))
+        experts = sorted(numbers, key=lambda expert: (-uses[expert], expert))[: self.top_k]
+        weights = [mean([token.probabilities[expert] for token in tokens]) for expert in experts]
+        if self.normalise:
+            weights = [weight / sum(weights) for weight in weights]
         return {
             "layer": layer,
             "token_id": key,
@@ -72,6 +80,8 @@ class LoopStatistics:
             "top_expert": top,
             "min_entropy": min(entropies),
             "max_entropy": max(entropies),
+            "experts": experts,
+            "weights": [weight * self.scale for weight in weights],
         }
 
     def counts(self, domains: Sequence[str]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import torch
 
 from switchyard.artifacts.files import write_table
 from switchyard.evaluation.experiment import run_experiment, run_repeat
+from switchyard.models.routers import selection_scores
 from switchyard.study.experiment import Experiment
 from switchyard.traces.internal_log import write_internal_log
 from switchyard.traces.writer import TraceWriter
@@ -48,6 +49,7 @@ def write_experiment(
         "num_experts": head["num_experts"],
         "num_layers": head["num_layers"],
         "keep_logits": run.keep_logits,
+        "scores": selection_scores(model),
     }
     with TraceWriter(files.trace, **layout, stamp=head) as trace:
         scores = run_experiment(

@@ -9,9 +9,14 @@ answer of every router with its description.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from switchyard.models.scores import Scores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,11 +87,14 @@ class Router:
         return (router.num_group, router.topk_group) if router.topk_group < router.num_group else None
 
     @property
+    def rules_see_logits(self) -> bool:
+        """Whether softmax of what a rule sees is the router's probabilities."""
+        return self.family.score == "softmax" and self._bias() is None and not self.groups
+
+    @property
     def is_plain(self) -> bool:
         """Whether logits are the scores, and softmax of them, divided by its sum or not, the weights."""
-        return (
-            self.family.score == "softmax" and self._bias() is None and not self.groups and self.scale == 1.0
-        )
+        return self.rules_see_logits and self.scale == 1.0
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """The router's own probability or score of each expert, float32 [tokens, num_experts]."""
@@ -101,6 +109,22 @@ class Router:
         """
         bias = self._bias()
         return logits if bias is None else self.probabilities(logits) + bias.to(logits.device).float()
+
+    def probabilities_of(self, scores: Tensor) -> Tensor:
+        """The router's probabilities from its scores, float32 [tokens, num_experts], but for the rounding of a bias."""
+        bias = self._bias()
+        if bias is None:
+            return self.probabilities(scores)
+        return (scores - bias.to(scores.device).float()).clamp(min=_float32_tiny())
+
+    def log_probabilities(self, scores: Tensor) -> Tensor:
+        """Numbers [tokens, num_experts] whose softmax is the probabilities divided by their sum, from the scores.
+
+        The scores themselves where they are logits of a softmax. `models.scores.Scores` does the same for files.
+        """
+        if self.family.score == "softmax" and self._bias() is None:
+            return scores
+        return self.probabilities_of(scores).clamp(min=_float32_tiny()).log()
 
     def eligible(self, scores: Tensor) -> Tensor:
         """The scores, minus infinity for experts outside the token's best groups."""
@@ -149,7 +173,21 @@ class Router:
         return bias.reshape(-1)
 
 
+def scores_of(routers: Sequence[Router]) -> Scores:
+    """What the scores of a model's files are, from the routers of all its layers."""
+    first, biases = routers[0], [router._bias() for router in routers]
+    known = None if biases[0] is None else np.stack([bias.detach().float().cpu().numpy() for bias in biases])
+    group_score = first.family.groups if first.groups else None
+    return Scores(first.family.score, known, first.groups, group_score)
+
+
 def _float32() -> Any:
     import torch
 
     return torch.float32
+
+
+def _float32_tiny() -> float:
+    import torch
+
+    return torch.finfo(torch.float32).tiny

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from switchyard.errors import InputError
 from switchyard.models.blocks import check_layers, describe, find_moe_blocks
-from switchyard.models.families import FAMILIES, Router
+from switchyard.models.families import FAMILIES, Router, scores_of
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
     from transformers import PreTrainedConfig
 
     from switchyard.models.blocks import MoEBlock
+    from switchyard.models.scores import Scores
 
 FAULTS = ("chooses other experts than", "weighs its experts otherwise than")
 """What `faults` finds, in its order."""
@@ -40,6 +41,17 @@ def router_answer(layer: int, output: Any, top_k: int) -> tuple[Tensor, Tensor, 
             f"{SUPPORTED}"
         )
     return output
+
+
+def routers_of(model: nn.Module) -> list[Router]:
+    """The family's arithmetic of every MoE block of a model, in the order of the layers."""
+    structure = describe(model.config)
+    return [Router(block, structure) for block in find_moe_blocks(model)]
+
+
+def selection_scores(model: nn.Module) -> Scores:
+    """What the selection scores in a model's files are."""
+    return scores_of(routers_of(model))
 
 
 def faults(router: Router, logits: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
@@ -87,17 +99,16 @@ def check_fields(fields: Mapping[str, Any]) -> None:
         raise InputError(
             f"model of type {kind!r} is unknown to the installed transformers; {SUPPORTED}"
         ) from error
-    check_family(config, studied=True)
+    check_family(config)
 
 
-def check_family(config: PreTrainedConfig, *, studied: bool = False) -> dict[str, Any]:
+def check_family(config: PreTrainedConfig) -> dict[str, Any]:
     """The structure of a model, after trying its class without weights: its layers, and each router on random numbers.
 
     Weights, biases and buffers of the routers are random and not zero, so that a correction bias shows.
 
     Raises:
-        InputError: the layers with experts are others than the config says, or a router is not what its family is. With
-            `studied` also: its scores are not its logits, and the entropies of a study are those of the softmax.
+        InputError: the layers with experts are others than the config says, or a router is not what its family is.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -114,11 +125,6 @@ def check_family(config: PreTrainedConfig, *, studied: bool = False) -> dict[str
         hidden = torch.randn(_TOKENS, block.hidden_size, generator=generator)
         answer = router_answer(block.layer, _answer(router, hidden), structure["top_k"])
         refuse(block.layer, faults(router, *answer), structure["model_type"])
-        if studied and not router.is_plain:
-            raise InputError(
-                f"model of type {structure['model_type']!r}: `attach` reroutes it, but studies measure routers of "
-                "softmax, then top-k only; choose such a model (docs/own-data.md)"
-            )
     return structure
 
 

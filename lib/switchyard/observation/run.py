@@ -11,7 +11,8 @@ import torch
 
 from switchyard.artifacts.stamps import sha256_file, sha256_json
 from switchyard.errors import InputError
-from switchyard.models.blocks import describe, find_moe_blocks
+from switchyard.models.blocks import describe
+from switchyard.models.routers import routers_of
 from switchyard.observation.routed_tokens import RoutedTokens
 from switchyard.observation.shards import Checkpoints, MakeTally, Observation
 from switchyard.observation.windows import Batch, Windows, shard_range
@@ -95,7 +96,7 @@ class Recorder:
     """Feeds batches to a model and counts what the observed layers answer."""
 
     def __init__(self, model: torch.nn.Module, windows: Windows, seen: Observation) -> None:
-        self.model, self.seen = model, seen
+        self.model, self.seen, self._routers = model, seen, routers_of(model)
         self._special = windows.special_token_ids
         self._place = {layer: place for place, layer in enumerate(seen.statistics.layers)}
         self._batch: _Fed | None = None
@@ -113,18 +114,20 @@ class Recorder:
         self._count(fed)
 
     def observe(self, layer: int, logits: Tensor, selection: Selection, context: Any) -> None:
-        """Take one layer of the batch (an `attach` observer)."""
+        """Take one layer of the batch (an `attach` observer); `logits` are the scores of the model's family."""
         if layer not in self._place:
             return
         fed = self._batch
         experts = selection.experts.index_select(0, fed.real).to(torch.int16).cpu().numpy()
         fed.experts[self._place[layer]] = experts
+        router, scores = self._routers[layer], logits.index_select(0, fed.real_and_counted)
         self.seen.statistics.update(
             layer,
             fed.batch.token_id[fed.counted],
-            logits.index_select(0, fed.real_and_counted),
+            router.log_probabilities(scores),
             fed.batch.domain[fed.counted],
             experts[fed.counted],
+            None if router.rules_see_logits else router.probabilities_of(scores),
         )
 
     def _count(self, fed: _Fed) -> None:
@@ -164,10 +167,10 @@ class _Fed:
 
 def _sizes(model: torch.nn.Module, layers: Sequence[int] | None) -> dict[str, Any]:
     """Arguments of `RoutingStatistics` but for the domains."""
-    blocks, structure = find_moe_blocks(model), describe(model.config)
-    observed = list(range(len(blocks))) if layers is None else sorted(layers)
-    if wrong := sorted(set(observed) - set(range(len(blocks)))):
-        raise InputError(f"observe: layer {wrong[0]} is none of the model's {len(blocks)}; count from 0")
+    routers, structure = routers_of(model), describe(model.config)
+    observed = list(range(len(routers))) if layers is None else sorted(layers)
+    if wrong := sorted(set(observed) - set(range(len(routers)))):
+        raise InputError(f"observe: layer {wrong[0]} is none of the model's {len(routers)}; count from 0")
     if not observed or len(set(observed)) < len(observed):
         raise InputError(f"observe: layers {observed}; name one or more, each once")
     return {
@@ -176,6 +179,8 @@ def _sizes(model: torch.nn.Module, layers: Sequence[int] | None) -> dict[str, An
         "num_experts": structure["num_experts"],
         "top_k": structure["top_k"],
         "layers": observed,
+        "normalise": routers[0].normalise,
+        "scale": routers[0].scale,
     }
 
 

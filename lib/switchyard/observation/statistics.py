@@ -20,6 +20,7 @@ from torch import Tensor
 from switchyard.artifacts.files import atomic
 from switchyard.errors import InputError
 from switchyard.routing.ranking import rank
+from switchyard.traces.json_lists import dumps
 
 MEASURES = ("entropy", "confidence")
 """What has a mean and a deviation, in the order of the first axis of `mean` and `squares`."""
@@ -30,7 +31,7 @@ BLOCK_TOKENS = 4096
 _UNDERFLOW = -1000.0
 """A logit this far below the largest has probability 0 in float32."""
 _SHAPE = "shape"
-_ARRAYS = ("frequency", "mean", "squares", "low", "high", "uses", "tops")
+_ARRAYS = ("frequency", "mean", "squares", "low", "high", "uses", "tops", "probability")
 
 
 class Measured(NamedTuple):
@@ -42,10 +43,14 @@ class Measured(NamedTuple):
 
 
 class RoutingStatistics:
-    """Per (layer, key): frequency, entropy, confidence, and how often which expert was used or came first.
+    """Per (layer, key): frequency, entropy, confidence, how often which expert was used or came first, how probable.
 
     `layers` names the layers that are observed, where they are not the first `num_layers`; L layers, D domains, K keys,
-    E experts below. A token id may use an expert at most 2^31 - 1 times in a domain.
+    E experts below. A token id may use an expert at most 2^31 - 1 times in a domain. `normalise` and `scale` are the
+    model's convention for weights: divided by their sum or not, then times the scale.
+
+    Memory is 8 L K E (D + 1) bytes: sums of probabilities are 0.41 GB for OLMoE (16 layers, 50,304 ids, 64 experts)
+    and 0.07 GB for Mixtral-8x7B (32, 32,000, 8), counts as much for every domain.
     """
 
     def __init__(
@@ -57,12 +62,15 @@ class RoutingStatistics:
         domains: Sequence[str] = ("all",),
         top_k: int,
         layers: Sequence[int] | None = None,
+        normalise: bool = False,
+        scale: float = 1.0,
     ) -> None:
         if not 1 <= top_k <= num_experts:
             raise InputError(f"routing statistics: top_k is {top_k} of {num_experts} experts; correct it")
         self.layers = tuple(range(num_layers) if layers is None else layers)
         self.domains = tuple(domains)
         self.num_keys, self.num_experts, self.top_k = num_keys, num_experts, top_k
+        self.normalise, self.scale = normalise, scale
         size = (len(self.layers), num_keys)
         experts = (len(self.layers), len(self.domains), num_keys, num_experts)
         self.frequency = np.zeros(size, np.int64)
@@ -72,6 +80,7 @@ class RoutingStatistics:
         self.high = np.full(size, -np.inf)  # greatest entropy
         self.uses = np.zeros(experts, np.int32)  # [L, D, K, E]
         self.tops = np.zeros(experts, np.int32)  # [L, D, K, E] as the most probable expert
+        self.probability = np.zeros((*size, num_experts))  # [L, K, E] sums of the router's probability
         self._place = {layer: place for place, layer in enumerate(self.layers)}
 
     def update(
@@ -81,6 +90,7 @@ class RoutingStatistics:
         logits: np.ndarray | Tensor,
         domain: np.ndarray | Tensor | int = 0,
         experts: np.ndarray | Tensor | None = None,
+        probabilities: Tensor | None = None,
     ) -> None:
         """Count one batch of a layer.
 
@@ -89,6 +99,7 @@ class RoutingStatistics:
             logits: [T, E] of any float type, on any device; infinite ones are allowed.
             domain: number of the domain, one for all or [T].
             experts: [T, top_k] that the model used; by default those of the largest logits, ties to the lower index.
+            probabilities: [T, E] of the router, where they are others than the softmax of the logits.
 
         Raises:
             InputError: a logit is NaN, or a key or a domain is out of range.
@@ -102,11 +113,24 @@ class RoutingStatistics:
         _check_range("key", rows, self.num_keys)
         place = self._place[layer]
         self._merge_moments(place, rows, size, batch)
+        self._add_probabilities(place, keys, torch.as_tensor(logits), probabilities)
         np.minimum.at(self.low[place], keys, measured.values[0])
         np.maximum.at(self.high[place], keys, measured.values[0])
         first = (domain.astype(np.int64) * self.num_keys + keys) * self.num_experts
         _add_ones(self.tops[place], first + measured.top)
         _add_ones(self.uses[place], first[:, None] + measured.used)
+
+    def _add_probabilities(
+        self, place: int, keys: np.ndarray, logits: Tensor, probabilities: Tensor | None
+    ) -> None:
+        """Add those of each token to its key, in float64, one token after the other; blocks stay in a CPU's cache."""
+        sums = torch.from_numpy(self.probability[place])  # [K, E]
+        values = logits if probabilities is None else probabilities
+        for key, block in zip(
+            torch.from_numpy(keys).split(BLOCK_TOKENS), values.split(BLOCK_TOKENS), strict=True
+        ):
+            shares = _softmax(block) if probabilities is None else block
+            sums.index_add_(0, key, shares.to(sums))
 
     def _merge_moments(self, place: int, rows: np.ndarray | slice, size: np.ndarray, batch: _Moments) -> None:
         """Chan's formula for some keys of a layer; `size` is the number of tokens behind each row of `batch`."""
@@ -140,6 +164,7 @@ class RoutingStatistics:
         np.maximum(self.high, other.high, out=self.high)
         self.uses += other.uses
         self.tops += other.tops
+        self.probability += other.probability
 
     def shape(self) -> dict[str, Any]:
         """The arguments that make an empty instance like this one."""
@@ -150,6 +175,8 @@ class RoutingStatistics:
             "domains": list(self.domains),
             "top_k": self.top_k,
             "layers": list(self.layers),
+            "normalise": self.normalise,
+            "scale": self.scale,
         }
 
     def state(self) -> dict[str, np.ndarray]:
@@ -184,11 +211,13 @@ class RoutingStatistics:
         """One row per (layer, key) that was seen; `tokens` gives a key's text.
 
         Entropies are in nats, deviations those of the population; `routing_consistency` is the share of the most
-        frequent top expert, the lowest index of equals.
+        frequent top expert, the lowest index of equals. `experts` lists the `top_k` most used ones, the lower index
+        first of equals; `weights` their mean router probability by the model's convention.
         """
         place, key = np.nonzero(self.frequency)
         frequency = self.frequency[place, key]
         tops = np.concatenate([self._tops(one)[key[place == one]] for one in range(len(self.layers))])
+        experts, weights = self._most_used(place, key)
         mean = self.mean[:, place, key]
         deviation = np.sqrt(self.squares[:, place, key] / frequency)
         names = {one: tokens(one) for one in np.unique(key).tolist()}
@@ -205,8 +234,26 @@ class RoutingStatistics:
             "top_expert": tops.argmax(axis=1).astype(np.int16),
             "min_entropy": self.low[place, key],
             "max_entropy": self.high[place, key],
+            "experts": _lists(experts),
+            "weights": _lists(weights),
         }
         return pa.table(columns)
+
+    def _most_used(self, place: np.ndarray, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The most used experts, int16, and their weights, float32, of R (layer, key), both [R, top_k]."""
+        experts = np.empty((len(key), self.top_k), np.int16)
+        weights = np.empty(experts.shape)
+        for one in range(len(self.layers)):
+            here, keys = place == one, key[place == one]
+            uses = self.uses[one].sum(axis=0, dtype=np.int64)[keys]  # [R, E]
+            first = np.argsort(-uses, axis=1, kind="stable")[:, : self.top_k]
+            weights[here] = np.take_along_axis(self.probability[one][keys], first, axis=1)
+            experts[here] = first
+        weights /= self.frequency[place, key][:, None]
+        if self.normalise:
+            total = weights.sum(axis=1, keepdims=True)
+            weights /= np.where(total == 0, 1, total)
+        return experts, (weights * self.scale).astype(np.float32)
 
     def _tops(self, place: int) -> np.ndarray:
         """How often each expert came first for each key of a layer, over all domains, int64 [K, E]."""
@@ -295,6 +342,12 @@ def _measure(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return total, product, top
 
 
+def _softmax(logits: Tensor) -> Tensor:
+    """The softmax of each row, float32; infinite logits count as the largest and smallest of their type."""
+    finite = torch.finfo(torch.float32)
+    return logits.float().clamp(finite.min, finite.max).softmax(-1)
+
+
 def _by_key(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, _Moments]:
     """Distinct keys in order, their sizes, and the moments of the columns of `values` [2, T] of each.
 
@@ -309,6 +362,23 @@ def _by_key(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarra
     deviation = values - np.repeat(mean, size, axis=1)
     squares = np.add.reduceat(deviation * deviation, starts, axis=1)
     return rows[starts], size, _Moments(mean, squares)
+
+
+def _lists(values: np.ndarray) -> pa.ListArray:
+    """The rows of `values` [R, k] as lists."""
+    rows, width = values.shape
+    return pa.ListArray.from_arrays(np.arange(rows + 1, dtype=np.int32) * width, values.ravel())
+
+
+def lists_as_json(table: pa.Table) -> pa.Table:
+    """The same table for a CSV file, which has no lists: those of numbers, equally long in a column, are JSON text."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_list(field.type):
+            values = table[field.name].combine_chunks().flatten().to_numpy()
+            rows = dumps(values.reshape(len(table), -1))[2:-2].decode().split("],[") if len(table) else []
+            text = pa.array([f"[{row}]" for row in rows], pa.string())
+            table = table.set_column(place, field.name, text)
+    return table
 
 
 def _add_ones(counts: np.ndarray, places: np.ndarray) -> None:

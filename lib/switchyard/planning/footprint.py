@@ -115,9 +115,12 @@ def trace_gb(structure: Mapping[str, Any], batch_tokens: int, *, slots: int | No
 
 
 def observation_gb(structure: Mapping[str, Any], *, domains: int = 4, layers: int | None = None) -> float:
-    """Dense counts of a shard (`observation.statistics`): uses and first choices by domain, layer, token id, expert."""
+    """Dense arrays of a shard (`observation.statistics`), GB: uses and first choices by domain, and probabilities.
+
+    8 bytes for each domain and for the probabilities, by layer, token id and expert.
+    """
     observed = structure["num_layers"] if layers is None else layers
-    return 8 * observed * domains * structure["vocab_size"] * structure["num_experts"] / GB
+    return 8 * observed * (domains + 1) * structure["vocab_size"] * structure["num_experts"] / GB
 
 
 def _weights(structure: Mapping[str, Any], experts: float) -> float:

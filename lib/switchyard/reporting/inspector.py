@@ -96,6 +96,7 @@ def collect(
     missing = order.keys() - {int(one.sample_id[0]) for one in slices}
     if missing:
         raise InputError(f"{trace}: has no sample {min(missing)}; inspect samples that were evaluated")
+    p_values = Trace(trace).scores.as_rules_see(p_values)
     return [_sequence(one, tokenizer, p_values, max_tokens) for one in slices]
 
 

@@ -162,13 +162,19 @@ def attach(
     The first answer of every router is compared with what its family computes (`switchyard.models.routers`).
 
     Raises InputError for a model without MoE blocks, one that has a rule already, one whose routers compute something
-    else or do not answer, or NaN logits (`Attachment.check`).
+    else or do not answer, a rule that needs logits (`needs_logits`) where a family's scores are none, or NaN logits
+    (`Attachment.check`).
     """
     core = getattr(model, "base_model", model)
     if core in _attached:
         raise InputError("attach: the model has a rule already, leave its `with` block first")
     structure = describe(model.config)
     attachment = Attachment(find_moe_blocks(model), structure, _fill_in(rule, structure), observer)
+    if getattr(rule, "needs_logits", False) and not all(one.rules_see_logits for one in attachment.routers):
+        raise InputError(
+            f"{rule.name}: takes the softmax of what it sees, which is no probability in a model of type "
+            f"{structure['model_type']!r}; choose another rule for it"
+        )
     with ExitStack() as undo:
         if rule is not None or not own_when_full:
             _check_experts(attachment.blocks)

@@ -14,6 +14,7 @@ from scipy.signal import fftconvolve
 from scipy.special import ndtr
 
 from switchyard.errors import InputError
+from switchyard.models.scores import Scores
 from switchyard.routing.null_names import NULLS, left_out, trim
 from switchyard.routing.nulls import NullDistribution
 
@@ -36,10 +37,11 @@ _KERNELS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 """Kernel CDFs of standard deviation 1."""
 
 
-def fit_nulls(logits: np.ndarray, top_k: int) -> dict[str, NullDistribution]:
+def fit_nulls(logits: np.ndarray, top_k: int, scores: Scores | None = None) -> dict[str, NullDistribution]:
     """The nulls of one layer, by name in the order of `NULLS`, without those that `left_out` names.
 
-    `logits` [tokens, num_experts] of real tokens; `top_k` is the model's trained one. Deterministic.
+    `logits` [tokens, num_experts] of real tokens; `top_k` is the model's trained one; `scores` says what the logits
+    are, so that `unselected` drops the experts that a router with groups chooses. Deterministic.
     Raises InputError where logits are not finite, fewer than two, or all equal.
     """
     num_experts = logits.shape[-1]
@@ -49,7 +51,9 @@ def fit_nulls(logits: np.ndarray, top_k: int) -> dict[str, NullDistribution]:
             "calibration: some router logits are not finite, check the model's weights and its dtype"
         )
     skipped = left_out(num_experts, top_k)
-    return {name: _fit(name, ranked, top_k) for name in NULLS if name not in skipped}
+    chosen_last = ranked if scores is None or scores.groups is None else _chosen_last(logits, scores)
+    parts = {"unselected": chosen_last}
+    return {name: _fit(name, parts.get(name, ranked), top_k) for name in NULLS if name not in skipped}
 
 
 def kernel_cdf(values: np.ndarray, kernel: str = "gaussian") -> tuple[np.ndarray, np.ndarray]:
@@ -84,6 +88,12 @@ def _remaining(name: str, ranked: np.ndarray, top_k: int) -> np.ndarray:
         half = trim(name) // 2
         return ranked[:, half:-half]
     return ranked
+
+
+def _chosen_last(logits: np.ndarray, scores: Scores) -> np.ndarray:
+    """Logits [tokens, num_experts] of each token with those of its trained top-k in the last places."""
+    order = np.argsort(scores.eligible(logits), axis=-1)
+    return np.take_along_axis(np.asarray(logits, np.float64), order, axis=-1)
 
 
 def _empirical(ordered: np.ndarray) -> NullDistribution:

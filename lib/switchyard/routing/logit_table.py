@@ -1,4 +1,7 @@
-"""Router logits on disk: one row per token and layer, `layer` and `logits` (float32 [num_experts])."""
+"""Router logits on disk: one row per token and layer, `layer` and `logits` (float32 [num_experts]).
+
+They are what a family chooses experts by (`switchyard.models.scores`): with a correction bias not logits but scores.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from switchyard.artifacts.files import PARQUET, VERIFIED, atomic, readable, stamped
+from switchyard.models.scores import Scores
 
 
-def write_logits(path: str | Path, layers: list[np.ndarray], stamp: dict) -> None:
+def write_logits(
+    path: str | Path, layers: list[np.ndarray], stamp: dict, scores: Scores | None = None
+) -> None:
     """Write float32 logits [tokens, num_experts] of every layer, a row group each."""
     with atomic(path) as partial:
         writer = None
@@ -23,7 +29,7 @@ def write_logits(path: str | Path, layers: list[np.ndarray], stamp: dict) -> Non
                     "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), logits.shape[1]),
                 }
             )
-            table = stamped(table, stamp)
+            table = stamped(table.replace_schema_metadata((scores or Scores()).metadata()), stamp)
             if writer is None:
                 floats = {
                     "column_encoding": {"logits.list.element": "BYTE_STREAM_SPLIT"},
@@ -34,9 +40,13 @@ def write_logits(path: str | Path, layers: list[np.ndarray], stamp: dict) -> Non
         writer.close()
 
 
-def read_logits(path: str | Path) -> Iterator[np.ndarray]:
-    """Float32 logits [tokens, num_experts], layer by layer in order."""
+def read_logits(path: str | Path, *, as_rules_see: bool = False) -> Iterator[np.ndarray]:
+    """Float32 logits [tokens, num_experts], layer by layer in order.
+
+    `as_rules_see`: minus infinity for experts outside a token's best groups, where the family has groups.
+    """
+    scores = Scores.of_file(path) if as_rules_see else Scores()
     with readable(path), pq.ParquetFile(path, **VERIFIED) as file:
         for group in range(file.num_row_groups):
             column = file.read_row_group(group, columns=["logits"])["logits"].combine_chunks()
-            yield column.flatten().to_numpy().reshape(len(column), -1)
+            yield scores.eligible(column.flatten().to_numpy().reshape(len(column), -1))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pyarrow as pa
 
+from switchyard.models.scores import Scores
 from switchyard.routing.nulls import NullDistribution, p_values
 
 BINS = 20
@@ -51,6 +52,7 @@ def summary(
     alphas: Iterable[float],
     *,
     top_k: int,
+    scores: Scores | None = None,
 ) -> pa.Table:
     """Uniformity of each null, and what BH would reject at each level before any clamping.
 
@@ -59,6 +61,7 @@ def summary(
         nulls: name -> the null of every layer.
         alphas: the levels.
         top_k: experts per token that the model was trained with.
+        scores: what the logits are; experts outside a token's best groups are never rejected.
 
     Returns:
         null, layer, alpha; `kolmogorov_distance` of the p-values from uniform ones; `no_rejection_share`, the share
@@ -69,7 +72,8 @@ def summary(
     rows = []
     levels = tuple(alphas)
     for layer, values in enumerate(logits):
-        ranked = np.sort(values, axis=1)[:, ::-1]
+        seen = values if scores is None else scores.eligible(values)
+        ranked = np.sort(seen, axis=1)[:, ::-1]
         ascending_p = np.sort(values, axis=None)[::-1]
         for name, of_layers in nulls.items():
             null = of_layers[layer]

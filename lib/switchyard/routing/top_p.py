@@ -25,6 +25,8 @@ class TopP(AdaptiveRule):
 
     name: ClassVar[str] = "top_p"
     tests: ClassVar[bool] = False
+    needs_logits: ClassVar[bool] = True
+    """Refused by `attach` where what a rule sees are no logits of a softmax over all experts."""
 
     p: float = field(kw_only=True)
     """Above 0 and at most 1."""

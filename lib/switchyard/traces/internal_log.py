@@ -57,6 +57,7 @@ def write_internal_log(
     `p_values_sample` are null.
     """
     source = Trace(trace)
+    p_values = source.scores.as_rules_see(p_values)
     table = read_table(scores) if not isinstance(scores, pa.Table) else scores
     samples = table.select(["sample_id", "text_preview", "loss"]).sort_by("sample_id").to_pylist()
     shown = [sample["sample_id"] for sample in samples[:samples_spelled_out]]

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from switchyard.artifacts.files import VERIFIED, read_stamp, readable
 from switchyard.errors import InputError
+from switchyard.models.scores import Scores
 from switchyard.traces.schema import COLUMNS, LOGITS
 
 if TYPE_CHECKING:
@@ -90,6 +91,11 @@ class Trace:
         """The run stamp, with `num_experts` and `num_layers`."""
         return read_stamp(self.path)
 
+    @cached_property
+    def scores(self) -> Scores:
+        """What `router_logits` are."""
+        return Scores.from_metadata(self._file.schema_arrow.metadata)
+
     @property
     def num_experts(self) -> int:
         """Experts per MoE block."""
@@ -118,21 +124,26 @@ class Trace:
         Raises InputError where the trace leaves the logits out.
         """
         for one in self.sequences():
-            yield one, slice_p_values(one, nulls, self.path)
+            yield one, slice_p_values(one, nulls, self.path, scores=self.scores)
 
 
 def slice_p_values(
-    rows: TraceSlice, nulls: Sequence[NullDistribution], place: Path | str = "trace"
+    rows: TraceSlice,
+    nulls: Sequence[NullDistribution],
+    place: Path | str = "trace",
+    *,
+    scores: Scores | None = None,
 ) -> np.ndarray:
-    """p = 1 - F_layer(logit) of every logit, float64 [R, E]."""
+    """p = 1 - F_layer(logit) of every logit, float64 [R, E]; 1 for experts that `scores` leaves out of the choice."""
     if rows.router_logits is None:
         raise InputError(
             f"{place}: holds no router logits, so no p-values; set keep_logits and evaluate again"
         )
-    result = np.empty(rows.router_logits.shape, np.float64)
+    logits = rows.router_logits if scores is None else scores.eligible(rows.router_logits)
+    result = np.empty(logits.shape, np.float64)
     for layer in np.unique(rows.layer):
         here = rows.layer == layer
-        result[here] = 1.0 - nulls[layer].cdf_at(rows.router_logits[here].astype(np.float64))
+        result[here] = 1.0 - nulls[layer].cdf_at(logits[here].astype(np.float64))
     return result
 
 

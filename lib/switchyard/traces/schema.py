@@ -30,7 +30,10 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 }
 
 LOGITS = "router_logits"
-LOGITS_MEANING = "Router logits, one per expert, before any softmax; absent where the study leaves them out."
+LOGITS_MEANING = (
+    "Router logits, one per expert, before any softmax; where a family chooses experts by probabilities plus a "
+    "correction bias, these sums. Absent where the study leaves them out."
+)
 
 # Dictionaries suit columns of few values; a run of positions is all equal differences; the exponent bytes of
 # floats lie together after a byte-stream split, and the zero low bytes of bfloat16 logits compress to nothing.

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from switchyard.artifacts.files import STAMP_KEY, atomic
 from switchyard.errors import InputError
+from switchyard.models.scores import Scores
 from switchyard.traces.schema import LOGITS, trace_schema, write_options
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class TraceWriter:
 
     Each forward becomes one row group (none where it held padding only), ordered by sample, sequence, layer
     and position. Padding is dropped. The metadata stamp holds `num_experts` and `num_layers` beside `stamp`.
+    `scores` says what the logits of a family are that is not softmax, then top-k; it stands in the metadata, too.
     `rows` counts the rows written so far.
     """
 
@@ -47,6 +49,7 @@ class TraceWriter:
         num_experts: int,
         num_layers: int,
         keep_logits: bool = True,
+        scores: Scores | None = None,
         stamp: dict[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
@@ -54,7 +57,7 @@ class TraceWriter:
         self.rows = 0
         metadata = {"num_experts": num_experts, "num_layers": num_layers, **(stamp or {})}
         self._schema = trace_schema(num_experts, keep_logits).with_metadata(
-            {STAMP_KEY: orjson.dumps(metadata)}
+            {STAMP_KEY: orjson.dumps(metadata), **(scores or Scores()).metadata()}
         )
         self._forward: dict[int, _Layer] = {}
         self._atomic: AbstractContextManager[Path] | None = None

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from switchyard.artifacts.files import VERIFIED
+from switchyard.models.scores import Scores
 from switchyard.traces.schema import LOGITS
 from switchyard.warehouse.database import THREADS
 
@@ -33,8 +34,8 @@ MEASURES = pa.schema(
         ("tied", pa.bool_()),
     ]
 )
-"""Layer and count of a row, entropy of the softmax of its logits, chosen experts among its trained top-k, and whether
-the k-th and the (k+1)-th largest logit are equal, so that the logits alone do not say what the top-k is."""
+"""Layer and count of a row, entropy of its router's probabilities, chosen experts among its trained top-k, and whether
+the k-th and the (k+1)-th largest score are equal, so that the scores alone do not say what the top-k is."""
 
 
 def measured(trace: Path, trained_top_k: int) -> pa.RecordBatchReader:
@@ -54,23 +55,33 @@ def _batches(trace: Path, trained_top_k: int) -> Iterator[pa.RecordBatch]:
 
 def _row_group(trace: Path, trained_top_k: int, group: int) -> list[pa.RecordBatch]:
     with pq.ParquetFile(trace, pre_buffer=False, **VERIFIED) as file:
+        scores = Scores.from_metadata(file.schema_arrow.metadata)
         parts = file.iter_batches(ROWS_READ, row_groups=[group], columns=_COLUMNS, use_threads=False)
-        return [_measure(part, trained_top_k) for part in parts]
+        return [_measure(part, trained_top_k, scores) for part in parts]
 
 
-def _measure(rows: pa.RecordBatch, trained_top_k: int) -> pa.RecordBatch:
+def _measure(rows: pa.RecordBatch, trained_top_k: int, scores: Scores) -> pa.RecordBatch:
     column = rows[LOGITS]
     logits = column.flatten().to_numpy().reshape(-1, column.type.list_size)  # [R, E]
+    layer = rows["layer"].to_numpy()
     nats, trained, tied = np.empty(len(logits)), np.empty(logits.shape, bool), np.zeros(len(logits), bool)
     for start in range(0, len(logits), ROWS_CACHED):
         part = slice(start, start + ROWS_CACHED)
-        upwards = np.sort(logits[part], axis=1)
-        nats[part] = entropies(upwards)
-        trained[part] = logits[part] >= upwards[:, -trained_top_k, None]
+        seen = scores.eligible(logits[part])
+        upwards = np.sort(seen, axis=1)
+        nats[part] = entropies(
+            upwards if scores.is_plain else _log_probabilities(logits, part, layer, scores)
+        )
+        trained[part] = seen >= upwards[:, -trained_top_k, None]
         if trained_top_k < logits.shape[1]:
             tied[part] = upwards[:, -trained_top_k] == upwards[:, -trained_top_k - 1]
     shared = np.minimum(chosen_among(trained, rows["experts"]), trained_top_k)
     return pa.record_batch([rows["layer"], rows["count"], nats, shared, tied], schema=MEASURES)
+
+
+def _log_probabilities(logits: np.ndarray, part: slice, layer: np.ndarray, scores: Scores) -> np.ndarray:
+    """Log-probabilities of the rows `part` of `logits` [R, E] but for a constant, sorted upwards."""
+    return np.sort(scores.log_probabilities(logits[part], layer[part]), axis=1)
 
 
 def entropies(upwards: np.ndarray) -> np.ndarray:

@@ -85,7 +85,7 @@ def assert_equal(found: Observation, expected: Observation, *, exactly: bool = F
 @torch.inference_mode()
 def test_what_is_counted_is_what_the_model_does(model, windows_path, whole) -> None:
     """Window by window, without padding, in loops."""
-    windows, loop, fed = Windows(windows_path), LoopStatistics(), []
+    windows, loop, fed = Windows(windows_path), LoopStatistics(2), []
     special = pairs = 0
     for batch in windows.read(range(windows.batches)):
         ends = np.cumsum(batch.lengths)
@@ -108,6 +108,8 @@ def test_what_is_counted_is_what_the_model_does(model, windows_path, whole) -> N
     rows = whole.statistics.table(lambda key: f"<{key}>").to_pylist()
     for row, expected in zip(rows, loop.rows(), strict=True):
         assert row.pop("token_str") == expected.pop("token_str")
+        assert row.pop("experts") == expected.pop("experts")
+        assert row.pop("weights") == pytest.approx(expected.pop("weights"), rel=1e-4, abs=1e-6)
         assert row == pytest.approx(expected, rel=1e-4, abs=1e-5)
     assert whole.statistics.counts().to_pylist() == loop.counts(windows.domains)
     everything = ngram_counts(fed, 2)

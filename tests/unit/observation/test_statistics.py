@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from reference.routing_statistics import LoopStatistics, Routed, routed
 from switchyard.errors import InputError
-from switchyard.observation.statistics import RoutingStatistics, measure
+from switchyard.observation.statistics import RoutingStatistics, lists_as_json, measure
 
 DOMAINS = ("books", "code", "web")
 
@@ -71,14 +72,15 @@ def observed(
     """
     experts = logits.shape[1]
     own = RoutingStatistics(2, num_keys, experts, domains=DOMAINS, top_k=top_k)
-    loop = LoopStatistics()
+    loop = LoopStatistics(top_k)
     for layer, values in enumerate((logits, logits.flip(0))):
         for part in np.split(np.arange(len(keys)), cuts):
             own.update(layer, keys[part], values[part], domain[part])
             found = measure(values[part], top_k) if len(part) else None
             for place, token in enumerate(part):
                 numbers = found.values[:, place].tolist()
-                one = Routed(*numbers, int(found.top[place]), found.used[place].tolist())
+                top, shares = int(found.top[place]), routed(values[token], top_k).probabilities
+                one = Routed(*numbers, top, found.used[place].tolist(), shares)
                 loop.add(layer, int(keys[token]), one, int(domain[token]))
     return own, loop
 
@@ -88,6 +90,8 @@ def assert_equal(own: RoutingStatistics, loop: LoopStatistics) -> None:
     for row, expected in zip(rows, loop.rows(), strict=True):
         assert list(row) == list(expected)
         assert row.pop("token_str") == expected.pop("token_str")
+        assert row.pop("experts") == expected.pop("experts")
+        assert row.pop("weights") == pytest.approx(expected.pop("weights"), rel=1e-5, abs=1e-7)
         assert row == pytest.approx(expected, rel=1e-9, abs=1e-12)
     assert own.counts().to_pylist() == loop.counts(DOMAINS)
 
@@ -145,6 +149,43 @@ def test_ties_of_the_top_expert_go_to_the_lowest_index() -> None:
     own.update(0, np.zeros(4, int), torch.eye(3)[[2, 1, 2, 1]])
     row = own.table(str).to_pylist()[0]
     assert (row["top_expert"], row["routing_consistency"]) == (1, 0.5)
+
+
+@pytest.mark.parametrize("normalise, scale", [(False, 1.0), (True, 1.0), (True, 2.5), (False, 0.5)])
+def test_weights_follow_the_models_convention(normalise: bool, scale: float) -> None:
+    logits, random = made_up("random"), np.random.default_rng(4)
+    keys = random.integers(0, 7, 400)
+    loop = LoopStatistics(3, normalise=normalise, scale=scale)
+    loop.update(0, keys, logits, [0] * 400, 3)
+    own = RoutingStatistics(1, 7, 8, top_k=3, normalise=normalise, scale=scale)
+    for part in np.array_split(np.arange(400), 3):
+        own.update(0, keys[part], logits[part])
+    for row, expected in zip(own.table(str).to_pylist(), loop.rows(), strict=True):
+        assert row["experts"] == expected["experts"]
+        assert row["weights"] == pytest.approx(expected["weights"], rel=1e-6)
+        assert not normalise or sum(row["weights"]) == pytest.approx(scale)
+
+
+def test_a_router_s_own_probabilities_take_the_place_of_the_softmax() -> None:
+    own = RoutingStatistics(1, 1, 3, top_k=2)
+    own.update(
+        0, [0, 0], torch.zeros(2, 3), 0, [[2, 0], [2, 1]], torch.tensor([[0.5, 0, 0.75], [0, 0.5, 0.25]])
+    )
+    row = own.table(str).to_pylist()[0]
+    assert (row["experts"], row["weights"]) == ([2, 0], [0.5, 0.25])
+
+
+def test_a_csv_has_lists_as_json() -> None:
+    own = RoutingStatistics(1, 2, 3, top_k=2)
+    assert lists_as_json(own.table(str)).schema.field("weights").type == "string"
+    own.update(0, [1, 0], torch.tensor([[0.0, 3, 1], [5, 0, 0.1]]))
+    table = own.table(str)
+    text = lists_as_json(table)
+    assert text.drop(["experts", "weights"]) == table.drop(["experts", "weights"])
+    for name in ("experts", "weights"):
+        assert [np.float32(json.loads(one)).tolist() for one in text[name].to_pylist()] == table[
+            name
+        ].to_pylist()
 
 
 def test_layers_keep_their_numbers() -> None:

@@ -99,7 +99,7 @@ COMMENT ON COLUMN quality.mean_rejections IS 'Mean number of rejected hypotheses
 COMMENT ON COLUMN quality.no_rejection_rate IS 'Share of (layer, token) with no rejection; null for rules without tests.';
 COMMENT ON COLUMN quality.raised_to_floor_rate IS 'Share with fewer than min_k rejections; null for rules without tests.';
 COMMENT ON COLUMN quality.cut_by_cap_rate IS 'Share with more than max_k rejections; null for rules without tests.';
-COMMENT ON COLUMN quality.routing_entropy IS 'Mean entropy of the softmax over all logits, nats; null without logits.';
+COMMENT ON COLUMN quality.routing_entropy IS 'Mean entropy of the router''s probabilities of all experts (a sigmoid''s divided by their sum), nats; null without logits.';
 COMMENT ON COLUMN quality.min_routing_entropy IS 'Smallest entropy of a (layer, token), nats; null without logits.';
 COMMENT ON COLUMN quality.max_routing_entropy IS 'Largest entropy of a (layer, token), nats; null without logits.';
 COMMENT ON COLUMN quality.trained_top_k_jaccard IS 'Mean Jaccard of the chosen set with the trained top-k by logit; null without logits.';

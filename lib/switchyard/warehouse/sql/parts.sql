@@ -138,7 +138,7 @@ CREATE VIEW entropy_of_experiments AS
 SELECT model, config, dataset, sum(mean_nats ORDER BY layer) / count(*) AS routing_entropy,
     min(min_nats) AS min_routing_entropy, max(max_nats) AS max_routing_entropy
 FROM routing_entropy GROUP BY model, config, dataset;
-COMMENT ON VIEW entropy_of_experiments IS 'Entropy of the softmax over all router logits, over layers; no row for traces without logits.';
+COMMENT ON VIEW entropy_of_experiments IS 'Entropy of the probabilities of all experts, over layers; no row for traces without logits.';
 COMMENT ON COLUMN entropy_of_experiments.routing_entropy IS 'Mean over (layer, token), nats.';
 COMMENT ON COLUMN entropy_of_experiments.min_routing_entropy IS 'Smallest of any (layer, token), nats.';
 COMMENT ON COLUMN entropy_of_experiments.max_routing_entropy IS 'Largest of any (layer, token), nats.';

@@ -39,7 +39,7 @@ COMMENT ON COLUMN layer_pairs.products IS 'Sum of the products of both counts.';
 CREATE TABLE routing_entropy (
     model VARCHAR, config VARCHAR, dataset VARCHAR, layer INTEGER, mean_nats DOUBLE, min_nats DOUBLE, max_nats DOUBLE
 );
-COMMENT ON TABLE routing_entropy IS 'Entropy of the softmax over all router logits; empty where a trace has no logits.';
+COMMENT ON TABLE routing_entropy IS 'Entropy of the router''s probabilities of all experts (a sigmoid''s divided by their sum); empty where a trace has no logits.';
 COMMENT ON COLUMN routing_entropy.mean_nats IS 'Mean over tokens, nats.';
 COMMENT ON COLUMN routing_entropy.min_nats IS 'Smallest of any token, nats.';
 COMMENT ON COLUMN routing_entropy.max_nats IS 'Largest of any token, nats; at most ln(num_experts).';
