@@ -16,6 +16,7 @@ include: "rules/prepare.smk"
 include: "rules/observe.smk"
 include: "rules/calibrate.smk"
 include: "rules/evaluate.smk"
+include: "rules/var.smk"
 include: "rules/aggregate.smk"
 include: "rules/publish.smk"
 
@@ -27,5 +28,6 @@ rule all:
         rules.observe_all.input,
         rules.calibrate_all.input,
         rules.evaluate_all.input,
+        rules.var_all.input,
         rules.aggregate_all.input,
         rules.publish_all.input,

@@ -13,7 +13,7 @@ Writes  observe/{model}/windows.parquet           the text as token ids, cut int
 """
 
 OBSERVATION = config["observation"]
-OBSERVED = OBSERVATION["models"] or list(config["models"])
+OBSERVED = STUDY.observed
 OBSERVE = f"{OUT}/observe/{{model}}"
 ANALYSES = ["coactivation", "repetition", "segments", "caches"]
 SPECIALISATION = ["domain_specialisation", "vocabulary_specialisation", "vocabulary_by_layer"]

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from switchyard.evaluation.likelihood import Progress, score
+from switchyard.evaluation.likelihood import Labelled, Progress, score
 from switchyard.evaluation.scores import score_table
 from switchyard.evaluation.sequences import Sample, all_sequences, build_samples, padding_token
 from switchyard.routing.attachment import attach
@@ -92,12 +92,25 @@ def _run(
     observer = None if trace_writer is None else trace_writer.observe
     # one code path for all rules, so that they differ in routing and not in the rounding of another kernel
     with attach(model, rule, observer=observer, own_when_full=False) as attachment:
-        scores = score(
-            model,
-            all_sequences(samples),
-            batch_tokens=batch_tokens,
-            pad_id=padding_token(tokenizer),
-            attachment=attachment,
-            progress=progress,
-        )
+        return run_samples(model, tokenizer, attachment, kind, samples, batch_tokens, progress)
+
+
+def run_samples(
+    model: torch.nn.Module,
+    tokenizer: Any,
+    attachment: Labelled,
+    kind: str,
+    samples: list[Sample],
+    batch_tokens: int | None,
+    progress: Progress | None = None,
+) -> pa.Table:
+    """The scores table of samples under the rule that is attached; None as `batch_tokens` runs them one by one."""
+    scores = score(
+        model,
+        all_sequences(samples),
+        batch_tokens=batch_tokens,
+        pad_id=padding_token(tokenizer),
+        attachment=attachment,
+        progress=progress,
+    )
     return score_table(kind, samples, scores)

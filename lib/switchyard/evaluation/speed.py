@@ -38,40 +38,65 @@ def measure(
     rules: Mapping[str, Any],
     token_ids: list[int],
     *,
+    prefill_tokens: int,
+    sequence_length: int = 256,
+    **settings: Any,
+) -> list[dict[str, Any]]:
+    """One row per configuration: `tokens_per_second` of prefill, `latency_ms_per_token` of decode.
+
+    `config` is None in the rows of the untouched model, after the others; `experts` says what ran them.
+    `tokens_per_second` is None where a prefill did not run (`COPIED_BYTES`). Arguments are those of `timings`.
+    """
+    sizes = {"prefill_tokens": prefill_tokens, "sequence_length": sequence_length}
+    found = timings(model, rules, token_ids, **sizes, **settings)
+    length = min(sequence_length, _positions(model), prefill_tokens)
+    return [_summary(*way, timed, prefill_tokens // length * length) for way, timed in found.items()]
+
+
+def timings(
+    model: torch.nn.Module,
+    rules: Mapping[str, Any],
+    token_ids: list[int],
+    *,
     rounds: int,
     warmup_rounds: int,
     prefill_tokens: int,
     decode_tokens: int,
     untouched: Sequence[str] = (),
+    lead: bool = False,
     sequence_length: int = 256,
     prompt_tokens: int = 32,
     progress: Callable[[int], object] | None = None,
-) -> list[dict[str, Any]]:
-    """One row per configuration: `tokens_per_second` of prefill, `latency_ms_per_token` of decode.
-
-    `config` is None in the rows of the untouched model, after the others; `experts` says what ran them.
-    `tokens_per_second` is None where a prefill did not run (`COPIED_BYTES`).
+) -> dict[tuple[str | None, str], list[Timing]]:
+    """Timings of each round, by configuration (None for the untouched model) and what ran its experts.
 
     Args:
         model: a Hugging Face causal language model in evaluation mode.
-        rules: configuration name -> RoutingRule, or None for the untouched model.
+        rules: configuration name -> RoutingRule, or None for the model's own routing.
         token_ids: real text, long enough for the prefill; every configuration sees the same tokens.
         rounds: measured passes over all configurations.
         warmup_rounds: passes before them that are not counted.
         prefill_tokens: tokens of a prefill, cut into rows of `sequence_length`, or of the model's positions if fewer.
         decode_tokens: tokens decoded one by one after `prompt_tokens`, batch 1, with a key-value cache.
         untouched: implementations of the experts, as in `NATIVE`, with which the model is timed as it is.
+        lead: whether as many tokens again are read before each timed prefill, for rules that remember what they saw.
         progress: called with 1 after each configuration of each round.
 
     Raises:
         InputError: no rounds, no rules, or too few tokens.
     """
-    _check(rules, token_ids, rounds, max(prefill_tokens, prompt_tokens + decode_tokens), prefill_tokens)
-    sequence_length = min(sequence_length, model.config.get_text_config().max_position_embeddings)
+    needed = max(prefill_tokens * (2 if lead else 1), prompt_tokens + decode_tokens)
+    _check(rules, token_ids, rounds, needed, prefill_tokens)
+    sequence_length = min(sequence_length, _positions(model))
     prefill = _prefill_batch(token_ids, prefill_tokens, sequence_length).to(model.device)
+    before = (
+        _prefill_batch(token_ids[prefill_tokens:], prefill_tokens, sequence_length).to(model.device)
+        if lead
+        else None
+    )
     prompt = torch.tensor([token_ids[: prompt_tokens + decode_tokens]], device=model.device)
     ways = [(name, RAGGED) for name in rules] + [(None, experts) for experts in untouched]
-    timings: dict[tuple[str | None, str], list[Timing]] = {way: [] for way in ways}
+    found: dict[tuple[str | None, str], list[Timing]] = {way: [] for way in ways}
     for number in range(warmup_rounds + rounds):
         turn = number % len(ways)
         for name, experts in ways[turn:] + ways[:turn]:
@@ -79,12 +104,27 @@ def measure(
                 timing = _time_untouched(model, experts, prefill, prompt, prompt_tokens)
             else:
                 with attach(model, rules[name], own_when_full=False):  # one code path for all rules
+                    if before is not None:
+                        _time_prefill(model, before)
                     timing = _time_prefill(model, prefill), _time_decode(model, prompt, prompt_tokens)
             if number >= warmup_rounds:
-                timings[name, experts].append(timing)
+                found[name, experts].append(timing)
             if progress is not None:
                 progress(1)
-    return [_summary(*way, found, prefill.numel()) for way, found in timings.items()]
+    return found
+
+
+def per_round(timed: Sequence[Timing]) -> dict[str, list[float]]:
+    """`prefill_seconds`, and `decode_p50_ms`, `decode_p95_ms`, `decode_p99_ms` of a round's tokens, one per round."""
+    ranks = np.array([np.percentile(decode, [50, 95, 99]) for _, decode in timed])
+    columns = {
+        f"decode_{name}_ms": ranks[:, place].tolist() for place, name in enumerate(("p50", "p95", "p99"))
+    }
+    return {"prefill_seconds": [seconds for seconds, _ in timed], **columns}
+
+
+def _positions(model: Any) -> int:
+    return model.config.get_text_config().max_position_embeddings
 
 
 @contextmanager

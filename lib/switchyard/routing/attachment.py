@@ -162,7 +162,7 @@ def attach(
     The first answer of every router is compared with what its family computes (`switchyard.models.routers`).
 
     Raises InputError for a model without MoE blocks, one that has a rule already, one whose routers compute something
-    else or do not answer, a rule that needs logits (`needs_logits`) where a family's scores are none, or NaN logits
+    else or do not answer, a rule that cannot route its family (`needs_logits`, `sets_weights`), or NaN logits
     (`Attachment.check`).
     """
     core = getattr(model, "base_model", model)
@@ -170,11 +170,7 @@ def attach(
         raise InputError("attach: the model has a rule already, leave its `with` block first")
     structure = describe(model.config)
     attachment = Attachment(find_moe_blocks(model), structure, _fill_in(rule, structure), observer)
-    if getattr(rule, "needs_logits", False) and not all(one.rules_see_logits for one in attachment.routers):
-        raise InputError(
-            f"{rule.name}: takes the softmax of what it sees, which is no probability in a model of type "
-            f"{structure['model_type']!r}; choose another rule for it"
-        )
+    _check_rule(rule, attachment)
     with ExitStack() as undo:
         if rule is not None or not own_when_full:
             _check_experts(attachment.blocks)
@@ -187,6 +183,18 @@ def attach(
             attachment.rule.start()
         yield attachment
         attachment.check()
+
+
+def _check_rule(rule: RoutingRule | None, attachment: Attachment) -> None:
+    """Refuse a rule that reads or sets what the model's family has in another form."""
+    reason = None
+    if getattr(rule, "needs_logits", False) and not all(one.rules_see_logits for one in attachment.routers):
+        reason = "takes the softmax of what it sees, which is no probability"
+    elif getattr(rule, "sets_weights", False) and not all(one.is_plain for one in attachment.routers):
+        reason = "sets weights as softmax, then top-k does, which is not done"
+    if reason:
+        kind = attachment.structure["model_type"]
+        raise InputError(f"{rule.name}: {reason} in a model of type {kind!r}; choose another rule for it")
 
 
 def _install(core: nn.Module, attachment: Attachment, undo: ExitStack) -> None:

@@ -108,6 +108,10 @@ def _parts(place: str, structure: Structure) -> Iterator[str]:
 def _lengths(config: Mapping[str, Any], model: str, structure: Structure) -> Iterator[str]:
     """Sequences that are longer than a model's positions."""
     lengths = {f"datasets.{name}.max_length": one["max_length"] for name, one in config["datasets"].items()}
+    lengths |= {
+        f"var.datasets.{name}.max_length": one["max_length"]
+        for name, one in config["var"]["datasets"].items()
+    }
     lengths["calibration.max_length"] = config["calibration"]["max_length"]
     lengths["speed.decode_tokens"] = PROMPT_TOKENS + config["speed"]["decode_tokens"]
     for place, length in lengths.items():

@@ -19,7 +19,7 @@ from jsonschema.exceptions import ValidationError
 
 from switchyard.errors import InputError
 from switchyard.study.agreement import disagreements
-from switchyard.study.configurations import configurations
+from switchyard.study.configurations import configurations, observed_models, var_models
 
 _NUMBER = re.compile(r"[-+]?[0-9]*\.?[0-9]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 
@@ -114,6 +114,8 @@ def resolve(config: dict[str, Any], schema: dict[str, Any], root: Path = Path(".
     named = ("models", "datasets", "corpora", "routing")
     _refuse_old_keys(config)
     pruned = {key: _without_nulls(value) if key in named else value for key, value in config.items()}
+    if isinstance(pruned.get("var"), dict):
+        pruned["var"] = {key: _without_nulls(value) for key, value in pruned["var"].items()}
     filled = _with_defaults(pruned, schema, schema)
     errors = sorted(Draft202012Validator(schema).iter_errors(filled), key=_precedence)
     if errors:
@@ -252,6 +254,7 @@ def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
         if name in RESERVED_DATASETS:
             yield f"datasets.{name}: this name is kept for the calibration's own texts; choose another"
     yield from _unobservable(config, root)
+    yield from _not_for_var(config)
     for path, dataset in _texts(config):
         if dataset["source"] == "file" and not (root / config["data_folder"] / dataset["path"]).is_file():
             yield f"{path}.path: {config['data_folder']}/{dataset['path']} is no file; set data_folder or path"
@@ -297,6 +300,32 @@ def _unobservable(config: dict[str, Any], root: Path) -> Iterator[str]:
                 yield f"corpora.{name}.paths: {config['data_folder']}/{path} is no file; set data_folder or paths"
 
 
+def _not_for_var(config: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with VAR's models and texts."""
+    from switchyard.var.config import PRESETS, VARConfig
+
+    var, observed = config["var"], observed_models(config)
+    for unknown in [name for name in var["models"] or [] if name not in observed]:
+        yield f"var.models: {unknown!r} is not observed, and has no table; name some of {', '.join(observed)}"
+    routed = {one.model for one in configurations(config) if one.rule == "var"}
+    for model in sorted(routed - set(var_models(config))):
+        yield f"routing: a set with rule var runs on {model}, which var.models leaves out; add it there"
+    for name, dataset in var["datasets"].items():
+        if name in (*config["datasets"], *RESERVED_DATASETS):
+            yield f"var.datasets.{name}: this name is taken by another text of the study; choose another"
+        if _origin(dataset) in map(_origin, config["datasets"].values()):
+            yield f"var.datasets.{name}: is a final set too, which no threshold may be chosen on; give it another split"
+    if var["datasets"] and not any(one["kind"] == "perplexity" for one in var["datasets"].values()):
+        yield "var.datasets: VAR is judged on running text; add a set of kind perplexity"
+    for name, fields in var["custom"].items():
+        if name in (*PRESETS, "baseline"):
+            yield f"var.custom.{name}: this name is taken; choose another"
+        try:
+            VARConfig(**fields)
+        except (InputError, TypeError) as error:
+            yield f"var.custom.{name}: {error}"
+
+
 def _corpus_packages(config: dict[str, Any]) -> list[str]:
     """Packages that must be there: those of the corpus, when the study uses it."""
     trained = any(entry["source"] == "pocket" and entry["retrain"] for entry in config["models"].values())
@@ -314,5 +343,7 @@ def _origin(entry: Any) -> Any:
 def _texts(config: dict[str, Any]) -> Iterator[tuple[str, dict]]:
     for name, dataset in config["datasets"].items():
         yield f"datasets.{name}", dataset
+    for name, dataset in config["var"]["datasets"].items():
+        yield f"var.datasets.{name}", dataset
     for name in RESERVED_DATASETS:
         yield f"calibration.{name}", config["calibration"][name]

@@ -61,14 +61,14 @@ def configurations(config: dict[str, Any]) -> list[Configuration]:
     """Every configuration of the study: model by model, in the order of its sets.
 
     A set in `routing` spans the product of its list-valued settings, in the order in which they stand, for each of its
-    `models` (default: all that are evaluated). A set with `match` has one configuration for each of the sets that it
-    names, on the models of those, its own `models` permitting.
+    `models` (default: all that are evaluated; with rule var, those of them that it has tables of). A set with `match`
+    has one configuration for each of the sets that it names, on the models of those, its own `models` permitting.
     """
     sets = {name: one for name, one in config["routing"].items() if one["enabled"]}
     evaluated = config["evaluation"]["models"]
     found = []
     for model in evaluated:
-        own = {name: one for name, one in sets.items() if model in _models(name, one, evaluated)}
+        own = {name: one for name, one in sets.items() if model in _models(name, one, evaluated, config)}
         plain = {name: list(_spanned(model, name, one)) for name, one in own.items() if "match" not in one}
         matched = {
             name: [_matched(name, one, other) for other in _partners(name, one, plain, config["routing"])]
@@ -79,9 +79,20 @@ def configurations(config: dict[str, Any]) -> list[Configuration]:
     return found
 
 
-def _models(name: str, given: dict[str, Any], evaluated: list[str]) -> list[str]:
+def observed_models(config: dict[str, Any]) -> list[str]:
+    """Models whose routing is observed."""
+    return config["observation"]["models"] or list(config["models"])
+
+
+def var_models(config: dict[str, Any]) -> list[str]:
+    """Models that VAR has tables of."""
+    return config["var"]["models"] or observed_models(config)
+
+
+def _models(name: str, given: dict[str, Any], evaluated: list[str], config: dict[str, Any]) -> list[str]:
     """Models that a set runs on."""
-    wanted = given.get("models") or evaluated
+    able = [model for model in evaluated if given["rule"] != "var" or model in var_models(config)]
+    wanted = given.get("models") or able
     if unknown := [model for model in wanted if model not in evaluated]:
         raise InputError(
             f"config: routing.{name}.models: {unknown[0]!r} is not evaluated; name some of {', '.join(evaluated)} "

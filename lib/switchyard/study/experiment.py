@@ -83,10 +83,11 @@ class Experiment:
         return build_rule(self.config, self.home, self.settings, files)
 
     def rule_as_run(self, rule: Any) -> dict[str, Any]:
-        """The rule's settings as asked for, and its numbers as they were run: a solved alpha, a matched k."""
+        """The rule's settings as asked for, and its numbers as they were run: a solved alpha, a matched k, a config."""
         fields = {one.name: getattr(rule, one.name) for one in dataclasses.fields(rule) if one.init}
         numbers = {name: value for name, value in fields.items() if isinstance(value, int | float | str)}
-        return {**self.settings, **numbers}
+        configs = {name: value.as_json() for name, value in fields.items() if hasattr(value, "as_json")}
+        return {**self.settings, **numbers, **configs}
 
     def head(self, rule: Any, structure: Mapping[str, Any]) -> dict[str, Any]:
         """What every file of the experiment says about itself, such as `logs/{config}_{dataset}.json`.

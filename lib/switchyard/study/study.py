@@ -12,7 +12,13 @@ from typing import Any, NamedTuple
 from switchyard.artifacts.fingerprints import fingerprint
 from switchyard.routing.registry import entry, rule_module
 from switchyard.study.config import RESERVED_DATASETS
-from switchyard.study.configurations import RUN_SETTINGS, Configuration, configurations
+from switchyard.study.configurations import (
+    RUN_SETTINGS,
+    Configuration,
+    configurations,
+    observed_models,
+    var_models,
+)
 from switchyard.study.experiment import Experiment, Run
 from switchyard.study.models import checkpoint_folder, known_structure
 
@@ -42,6 +48,7 @@ class Study:
         self.datasets = list(config["datasets"])
         self.texts = {
             **config["datasets"],
+            **config["var"]["datasets"],
             **{name: config["calibration"][name] for name in RESERVED_DATASETS},
         }
         self.configurations = {(one.model, one.name): one for one in configurations(dict(config))}
@@ -50,6 +57,24 @@ class Study:
     def experiments(self) -> list[Key]:
         """Every experiment, model by model and configuration by configuration."""
         return [Key(*pair, dataset) for pair in self.configurations for dataset in self.datasets]
+
+    @cached_property
+    def observed(self) -> list[str]:
+        """Models whose routing is observed."""
+        return observed_models(dict(self.config))
+
+    @cached_property
+    def var_models(self) -> list[str]:
+        """Models that VAR is compared on."""
+        return var_models(dict(self.config))
+
+    @cached_property
+    def var_configs(self) -> dict[str, dict[str, Any]]:
+        """Settings of `VARRouter.from_study` by name: the presets, and what differs from the defaults in one's own."""
+        var = self.config["var"]
+        presets = {name: {"preset": name} for name in var["presets"]}
+        own = {name: {"preset": "balanced", **fields} for name, fields in var["custom"].items()}
+        return presets | own
 
     @cached_property
     def trained(self) -> list[str]:
@@ -139,6 +164,7 @@ class Study:
             "nulls": f"{calibrate}/nulls.parquet",
             "logits": f"{calibrate}/calibration_logits.parquet",
             "budgets": f"{calibrate}/budgets/{config}.parquet",
+            "routing_table": f"{self.folder}/var/{model}/routing_table.parquet",
         }
         one = self.configurations[model, config]
         files: dict[str, Any] = {file: places[file] for file in entry(one.rule).reads}

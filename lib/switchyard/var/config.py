@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from switchyard.artifacts.files import read_json, write_json
 from switchyard.errors import InputError
-from switchyard.observation.input_tables import need, read_table
 
 ROUTE_WEIGHTS = ("table", "live")
 
@@ -100,7 +99,11 @@ class VARConfig:
 
     def to_json(self, path: str | Path) -> None:
         """Write all fields as JSON."""
-        write_json(path, dataclasses.asdict(self))
+        write_json(path, self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields by name."""
+        return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, path: str | Path) -> Self:
@@ -129,6 +132,8 @@ class VARConfig:
         Raises:
             InputError: the file is missing, damaged, or says nothing of token ids.
         """
+        from switchyard.observation.input_tables import need, read_table
+
         wanted = ("token_id", "frequency", "mean_entropy")
         need(read_table(path, wanted).column_names, wanted, str(path), "routing statistics")
         if unknown := [name for name in overrides if name not in _KINDS]:
@@ -157,3 +162,23 @@ PRESETS: dict[str, Callable[[], VARConfig]] = {
     "aggressive": get_aggressive_config,
 }
 """By name, as in `var_{preset}`."""
+
+
+def configured(settings: Mapping[str, Any]) -> tuple[VARConfig, dict[str, Any]]:
+    """The configuration that a study's settings describe, and the settings that are no field of it.
+
+    `preset` names one of PRESETS, or anything with a `config_file`, the JSON of a VARConfig; other fields change it.
+
+    Raises:
+        InputError: no such preset, or a value that a field cannot have.
+    """
+    rest = dict(settings)
+    preset, path = rest.pop("preset"), rest.pop("config_file", None)
+    if path is None and preset not in PRESETS:
+        raise InputError(
+            f"var: preset {preset!r} is unknown; use {', '.join(PRESETS)}, or give a config_file"
+        )
+    config = PRESETS[preset]() if path is None else VARConfig.from_json(path)
+    for name in [one.name for one in dataclasses.fields(VARConfig) if one.name in rest]:
+        setattr(config, name, rest.pop(name))
+    return config, rest

@@ -15,7 +15,6 @@ age is asked, after it when one is written.
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from switchyard.errors import InputError
 from switchyard.routing.selection import Selection
 from switchyard.routing.weighting import check_weighting, router_probabilities, weigh
 from switchyard.var.cache import Entries, Routes, current, empty, make_keys, store
-from switchyard.var.config import PRESETS, VARConfig
+from switchyard.var.config import VARConfig, configured
 from switchyard.var.lookup import (
     CACHED,
     FAST,
@@ -90,6 +89,8 @@ class VARRouter:
     """
 
     needs_context: ClassVar[bool] = True
+    name: ClassVar[str] = "var"
+    sets_weights: ClassVar[bool] = True
 
     config: VARConfig = field(default_factory=VARConfig)
     """Read at the beginning of each forward."""
@@ -118,21 +119,9 @@ class VARRouter:
 
     @classmethod
     def from_study(cls, settings: Mapping[str, Any], files: Mapping[str, Any]) -> Self:
-        """The rule of a configuration.
-
-        `preset` names one of PRESETS, or anything with a `config_file`, the JSON of a VARConfig. Other settings are
-        fields of the config or of the rule. `files["routing_table"]` is the table.
-        """
-        chosen = dict(settings)
-        preset, path = chosen.pop("preset"), chosen.pop("config_file", None)
-        if path is None and preset not in PRESETS:
-            raise InputError(
-                f"var: preset {preset!r} is unknown; use {', '.join(PRESETS)}, or give a config_file"
-            )
-        config = PRESETS[preset]() if path is None else VARConfig.from_json(path)
-        for name in [one.name for one in dataclasses.fields(VARConfig) if one.name in chosen]:
-            setattr(config, name, chosen.pop(name))
-        return cls(config=config, table=RoutingTable.read(files["routing_table"]), **chosen)
+        """The rule of a configuration (`switchyard.var.config.configured`) and the table `files["routing_table"]`."""
+        config, rest = configured(settings)
+        return cls(config=config, table=RoutingTable.read(files["routing_table"]), **rest)
 
     @property
     def context_window(self) -> int:
@@ -206,6 +195,12 @@ class VARRouter:
                 counted = zip(device.layers, device.paths.tolist(), device.lookups.tolist(), strict=True)
                 by_layer |= {layer: (paths, lookups) for layer, paths, lookups in counted}
         return performance_stats(by_layer)
+
+    def held_bytes(self) -> int:
+        """Bytes of the tables and caches on all devices."""
+        caches = [one.entries for one in self._state.devices.values() if one.entries is not None]
+        tables = [self.table.on(device) for device in self._state.devices] if self.table else []
+        return sum(column.nbytes for held in [*caches, *tables] for column in held)
 
     @contextmanager
     def cache_off(self) -> Iterator[None]:

@@ -233,6 +233,9 @@ MISSPELT = {
         "known are rule, enabled, models, weighting, k",
     ),
     "evaluation": ({"evaluation": {"bach_tokens": 3}}, "did you mean 'batch_tokens'"),
+    "var": ({"var": {"sample": 3}}, "did you mean 'samples'"),
+    "var.custom.custom": ({"var": {"custom": {"custom": {"cash_size": 3}}}}, "did you mean 'cache_size'"),
+    "var.datasets.tuning": ({"var": {"datasets": {"tuning": {"splitt": "x"}}}}, "did you mean 'split'"),
     "speed": ({"speed": {"round": 3}}, "did you mean 'rounds'"),
 }
 
@@ -301,8 +304,36 @@ REFUSED = {
         ["routing.bh.models", "non-unique"],
     ),
     "a model without a set": (
-        {"routing": {"mixtral_static": {"enabled": False}, "mixtral_mixed": {"enabled": False}}},
+        {"routing": {name: {"enabled": False} for name in ("mixtral_static", "mixtral_mixed", "var")}},
         ["no enabled set", "pocket-mixtral", "evaluation.models"],
+    ),
+    "VAR on a model that is not observed": (
+        {"observation": {"models": ["pocket-olmoe"]}, "var": {"models": ["pocket-mixtral"]}},
+        ["var.models", "pocket-mixtral", "not observed"],
+    ),
+    "a set with rule var on a model without tables": (
+        {"var": {"models": ["pocket-olmoe"]}, "routing": {"var": {"models": ["pocket-mixtral"]}}},
+        ["routing", "pocket-mixtral", "var.models"],
+    ),
+    "VAR judged on a final set": (
+        {"var": {"datasets": {"tuning": {"split": "test"}}}},
+        ["var.datasets.tuning", "final set", "another split"],
+    ),
+    "a text of VAR with the name of another": (
+        {"var": {"datasets": {"cloze": {"kind": "cloze", "source": "pocket", "split": "validation"}}}},
+        ["var.datasets.cloze", "taken"],
+    ),
+    "VAR without running text": (
+        {"var": {"datasets": {"tuning": None}}},
+        ["var.datasets", "kind perplexity"],
+    ),
+    "a configuration of VAR called as a preset": (
+        {"var": {"custom": {"balanced": {"cache_size": 0}}}},
+        ["var.custom.balanced", "taken"],
+    ),
+    "a preset that VAR does not have": (
+        {"routing": {"var": {"preset": "bold"}}},
+        ["routing.var.preset", "bold"],
     ),
     "k above the experts of a model": (
         {"routing": {"mixtral_static": {"k": [2, 9]}}},

@@ -428,11 +428,11 @@ def test_what_is_kept_serves_forwards_with_and_without_gradients() -> None:
 
 
 @pytest.mark.parametrize("route_weights", ["table", "live"])
-@pytest.mark.parametrize("kind", ["mixtral", "deepseek_v3"])
+@pytest.mark.parametrize("kind", ARCHITECTURES)
 @torch.no_grad()
 def test_unobserved_it_routes_as_observed(kind: str, route_weights: str) -> None:
-    """Unobserved, the gate may run for the learned rows alone; a family with own weights needs all of them."""
-    model = random_model(kind) if kind in ARCHITECTURES else model_of(kind, {**DEEPSEEK, **LATENT})
+    """Unobserved, the gate may run for the learned rows alone."""
+    model = random_model(kind)
     batch = padded_batch("left")
     settings = {"confidence_threshold": 0.2, "frequency_threshold": 10, "route_weights": route_weights}
     answers = []
@@ -459,6 +459,13 @@ def test_without_a_table_the_models_own_experts_run() -> None:
 
 
 # Refusals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["deepseek_v2", "deepseek_v3"])
+def test_a_family_with_own_weights_is_refused(kind: str) -> None:
+    model = model_of(kind, {**DEEPSEEK, **LATENT})
+    with pytest.raises(InputError, match=f"var: sets weights .* '{kind}'"), attach(model, VARRouter()):
+        pass
 
 
 def test_what_does_not_go_with_the_model_is_refused() -> None:

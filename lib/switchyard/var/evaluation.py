@@ -1,0 +1,153 @@
+"""One evaluation of a model with or without VAR: quality by sample, throughput, where tokens were routed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import torch
+
+from switchyard.errors import InputError
+from switchyard.evaluation.experiment import run_samples
+from switchyard.evaluation.sequences import Sample, build_samples
+from switchyard.routing.attachment import attach
+from switchyard.text.kinds import kind_of
+from switchyard.var.router import VARRouter
+
+
+def draw_samples(samples: Sequence[Sample], number: int, seed: int) -> list[Sample]:
+    """`number` of the samples, without replacement, in their order; all where there are no more.
+
+    The draw follows from the seed and the number of samples alone.
+    """
+    if number >= len(samples):
+        return list(samples)
+    chosen = np.random.default_rng(seed).choice(len(samples), number, replace=False)
+    return [samples[place] for place in sorted(chosen)]
+
+
+def evaluate(
+    model: torch.nn.Module,
+    tokenizer: Any,
+    rule: VARRouter | None,
+    dataset: pa.Table,
+    *,
+    max_length: int,
+    samples: int,
+    seed: int,
+    batch_tokens: int,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, Any]:
+    """`evaluation`, `throughput`, `memory`, `var_stats` and `samples` of a result.
+
+    `evaluation`: mean `loss` in nats per target token, `perplexity`, `total_tokens` (targets), `bits_per_byte` for
+    running text and `accuracy` for tasks, else None. `throughput`: input tokens over the seconds of this evaluation,
+    which runs beside other jobs. `memory`: bytes of tables and caches, and peak bytes of the process (of its card,
+    where there is one). `samples`: `sample_id, loss, loss_tokens, correct` of each.
+
+    Args:
+        model: a Hugging Face MoE model in evaluation mode.
+        tokenizer: its tokenizer.
+        rule: VAR, or None for the untouched model.
+        dataset: a prepared table.
+        max_length: most tokens fed in one sequence.
+        samples: how many are drawn without replacement.
+        seed: of the draw.
+        batch_tokens: most tokens of a batch, padding included.
+        progress: called with the number of sequences done.
+    """
+    drawn = draw_samples(build_samples(dataset, tokenizer, max_length=max_length), samples, seed)
+    tokens = sum(len(sequence.input_ids) for sample in drawn for sequence in sample.sequences)
+    with attach(model, rule, own_when_full=False) as attachment:
+        start = time.perf_counter()
+        scores = run_samples(model, tokenizer, attachment, kind_of(dataset), drawn, batch_tokens, progress)
+        seconds = time.perf_counter() - start
+    router = attachment.rule
+    return {
+        "evaluation": summarised(kind_of(dataset), scores),
+        "throughput": {
+            "total_tokens": tokens,
+            "elapsed_seconds": seconds,
+            "tokens_per_second": tokens / seconds,
+        },
+        "memory": {"var_bytes": router.held_bytes() if router else 0, "peak_bytes": _peak_bytes(model)},
+        "var_stats": router.performance_stats() if router else None,
+        "samples": [
+            {
+                "sample_id": row["sample_id"],
+                "loss": row["loss"],
+                "loss_tokens": row["loss_tokens"],
+                "correct": row["correct_norm"] if row["correct_norm"] is not None else row["correct"],
+            }
+            for row in scores.select(
+                ["sample_id", "loss", "loss_tokens", "correct", "correct_norm"]
+            ).to_pylist()
+        ],
+    }
+
+
+def summarised(kind: str, scores: pa.Table) -> dict[str, Any]:
+    """Loss, perplexity, bits per byte and accuracy of a table of scores, by the definitions of the metrics."""
+    loss, tokens = np.sum(scores["loss"].to_numpy()), int(np.sum(scores["loss_tokens"].to_numpy()))
+    is_text = kind == "perplexity"
+    right = None if is_text else scores["correct_norm" if kind == "choice" else "correct"].to_pylist()
+    return {
+        "loss": float(loss / tokens),
+        "perplexity": math.exp(loss / tokens),
+        "total_tokens": tokens,
+        "bits_per_byte": float(loss / math.log(2) / np.sum(scores["bytes"].to_numpy())) if is_text else None,
+        "accuracy": None if right is None else float(np.mean(right)),
+    }
+
+
+def pooled(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Loss and perplexity of several runs together, in the schema of `evaluation`.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not runs:
+        raise InputError("no run to pool; evaluate at least one seed")
+    rows = [sample for run in runs for sample in run["samples"]]
+    tokens = sum(row["loss_tokens"] for row in rows)
+    loss = math.fsum(row["loss"] for row in rows) / tokens
+    means = {
+        name: None
+        if runs[0]["evaluation"][name] is None
+        else float(np.mean([run["evaluation"][name] for run in runs]))
+        for name in ("bits_per_byte", "accuracy")
+    }
+    return {"loss": loss, "perplexity": math.exp(loss), "total_tokens": tokens, **means}
+
+
+def _peak_bytes(model: Any) -> int:
+    if model.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(model.device)
+    return psutil.Process().memory_info().rss
+
+
+def identified(
+    found: dict[str, Any],
+    name: str,
+    model: str,
+    dataset: str,
+    seed: int,
+    rule: VARRouter | None,
+    provenance: Any,
+) -> dict[str, Any]:
+    """A result JSON: what was evaluated, with what `evaluate` found."""
+    return {
+        "mode": "baseline" if rule is None else "var",
+        "name": name,
+        "model_name": model,
+        "dataset_name": dataset,
+        "seed": seed,
+        "var_config": None if rule is None else rule.config.as_json(),
+        **found,
+        "provenance": provenance,
+    }

@@ -1,0 +1,78 @@
+"""Rule evaluate_var: model + routing table + text -> quality, throughput and paths, with and without VAR."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from switchyard.artifacts.files import read_table, write_json
+from switchyard.artifacts.stamps import stamp
+from switchyard.models.load import folder_digest, load_model, load_tokenizer
+from switchyard.runtime.log import logged
+from switchyard.runtime.progress import bar
+from switchyard.var.evaluation import evaluate, identified
+from switchyard.var.router import VARRouter
+
+
+def main(
+    *,
+    name: str,
+    model: Path,
+    table: Path,
+    datasets: dict[str, Path],
+    outputs: list[Path],
+    configs: dict[str, dict[str, Any]],
+    var: dict[str, Any],
+    dtype: str,
+    batch_tokens: int,
+    gpu_mem_gb: int,
+    code: str,
+) -> None:
+    loaded, tokenizer = load_model(model, dtype=dtype, gpu_mem_gb=gpu_mem_gb), load_tokenizer(model)
+    texts = {dataset: read_table(path) for dataset, path in datasets.items()}
+    digest = folder_digest(model)
+    places = iter(outputs)
+    with bar(len(outputs), f"evaluate_var {name}", unit="runs") as progress:
+        for config, settings in {"baseline": None, **configs}.items():
+            for dataset, entry in var["datasets"].items():
+                for seed in var["seeds"]:
+                    rule = settings and VARRouter.from_study(
+                        {**settings, "tokens_per_second": var["tokens_per_second"]}, {"routing_table": table}
+                    )
+                    asked = {"max_length": entry["max_length"], "samples": var["samples"], "seed": seed}
+                    found = evaluate(
+                        loaded, tokenizer, rule, texts[dataset], **asked, batch_tokens=batch_tokens
+                    )
+                    made = stamp(
+                        code=code,
+                        config={
+                            **asked,
+                            "config": config,
+                            "settings": settings,
+                            "dataset": entry,
+                            "dtype": dtype,
+                        },
+                        inputs={"model": digest, "table": table, "dataset": datasets[dataset]},
+                        model={"name": name},
+                    )
+                    write_json(next(places), identified(found, config, name, dataset, seed, rule, made))
+                    progress.update(1)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        torch.set_num_threads(snakemake.threads)
+        names = snakemake.params.var["datasets"]
+        main(
+            name=snakemake.wildcards.model,
+            model=Path(snakemake.input.model),
+            table=Path(snakemake.input.table),
+            datasets=dict(zip(names, map(Path, snakemake.input.datasets), strict=True)),
+            outputs=[Path(path) for path in snakemake.output],
+            configs=snakemake.params.configs,
+            var=snakemake.params.var,
+            dtype=snakemake.params.dtype,
+            batch_tokens=snakemake.params.batch_tokens,
+            gpu_mem_gb=snakemake.resources.gpu_mem_gb,
+            code=snakemake.params.code,
+        )
