@@ -18,6 +18,7 @@ from reference.moe_models import ARCHITECTURES, padded_batch, random_model
 from reference.var import CACHED, FAST, LEARNED, Decision, Known, NaiveVAR, Route, Token, previous_ids
 from switchyard.errors import InputError
 from switchyard.routing import Selection, TokenContext, TopK, attach
+from switchyard.var import cache
 from switchyard.var.config import VARConfig
 from switchyard.var.router import VARRouter
 from switchyard.var.table import RoutingTable
@@ -243,6 +244,14 @@ def test_the_least_recently_hit_or_written_goes() -> None:
     assert show(3, 1) == [CACHED, LEARNED]
 
 
+def test_a_hash_that_two_keys_share_never_gives_a_wrong_hit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_hash", lambda ids: torch.zeros_like(ids[:, 0]))
+    show = OneToken()
+    show(1)
+    assert show(2) == [LEARNED]
+    assert show(3, 4) == [LEARNED, LEARNED]
+
+
 def test_start_forgets() -> None:
     show = OneToken()
     show(1)
@@ -354,10 +363,10 @@ def test_decisions_in_a_model_over_batches_and_decoding(architecture: str, side:
                     {"input_ids": step, "attention_mask": torch.cat([mask, torch.ones(3, more)], 1).long()}
                     for more in range(1, 5)
                 ]
-            cache = None
+            past = None
             for inputs in forwards:
                 seen.clear()
-                cache = model(**inputs, past_key_values=cache, use_cache=True).past_key_values
+                past = model(**inputs, past_key_values=past, use_cache=True).past_key_values
                 for one, expected in zip(seen, expected_of(naive, model, seen, histories), strict=True):
                     assert one.selection.path.tolist() == [decision.path for decision in expected]
                     assert one.selection.experts.tolist() == [decision.route.experts for decision in expected]
