@@ -19,6 +19,8 @@ GPU_RULES = {
     "assess_model",
     "measure_speed",
     "evaluate_experiment",
+    "evaluate_var",
+    "measure_var_speed",
 }
 """Rules whose jobs run a model, and ask a cluster for a GPU."""
 

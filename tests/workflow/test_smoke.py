@@ -27,8 +27,9 @@ CONFIGS = (
     "4experts_topk_baseline",
     "8experts_topk_baseline",
     *TESTED,
-    *(f"mixed_topk_as_{name}" for name in TESTED),
+    *(f"mixed_topk_as_{name}" for name in [*TESTED, "var_balanced"]),
     f"random_count_as_{TESTED[2]}",
+    "var_balanced",
 )
 SECOND = ("2experts_topk_baseline", "mixed_topk_k1.5")
 """Configurations of the second model."""
@@ -119,11 +120,11 @@ def test_matched_configurations_have_their_partners_number_of_experts(smoke):
     mean = pd.read_parquet(aggregate / "bh_routing_results.parquet").set_index("config_name")["avg_experts"]
     told = pd.read_parquet(aggregate / "configurations.parquet")
     matched = told.dropna(subset="matched")
-    assert list(matched["config_name"]) == list(CONFIGS[5:])
+    assert list(matched["config_name"]) == list(CONFIGS[5:-1])
     for row in matched.itertuples():
         assert mean[row.config_name] == pytest.approx(mean[row.matched], abs=0.08), row.config_name
     compared = pd.read_parquet(aggregate / "equal_compute.parquet")
-    assert list(compared["config_name"]) == list(TESTED)
+    assert list(compared["config_name"]) == [*TESTED, "var_balanced"]
     assert (compared["loss_p_holm"] >= compared["loss_p"]).all()
 
 
@@ -246,7 +247,7 @@ def test_a_changed_line_of_the_bh_rule_leaves_top_k_alone(smoke):
         smoke / "lib" / "switchyard" / "routing" / "bh.py", "\n\n@dataclass", "\nREMARK = 1\n\n@dataclass"
     ):
         due = jobs(smoke)
-    assert due["evaluate_experiment"] == len(CONFIGS) - 2  # BH and what is matched with it
+    assert due["evaluate_experiment"] == len(CONFIGS) - 4  # BH and what is matched with it
     assert "collect_router_logits" not in due and "fit_nulls" not in due and "prepare_dataset" not in due
 
 

@@ -67,6 +67,11 @@ class Workload:
         if "shard" in job.wildcards:
             whole, shards = (self.config["observation"][key] for key in ("tokens", "shards"))
             return whole and Tokens(whole // shards, exact=False)
+        var = self.config["var"]
+        if tuned := [name for name in var["datasets"] if self._prepared(name) in job.inputs]:
+            runs = len(var["seeds"]) * (1 + len(var["presets"]) + len(var["custom"]))
+            found = [self.lengths(self.model(job), name)[0][: var["samples"]] for name in tuned]
+            return Tokens(runs * sum(map(sum, found)), exact=False)
         texts = [name for name in self.config["datasets"] if self._prepared(name) in job.inputs]
         found = [self.lengths(self.model(job), name) for name in texts]
         again, most = REPEAT_SAMPLES, None
@@ -86,7 +91,7 @@ class Workload:
             return known and known["top_k"]
         settings = self.configurations[own.model, own.settings.get("matched", own.name)].settings
         stated = settings.get("target_k") or settings.get("k")
-        return min(stated, known["num_experts"]) if stated else min(settings["max_k"], known["top_k"])
+        return min(stated or settings.get("max_k", known["top_k"]), known["num_experts" if stated else "top_k"])
 
     def relative_cost(self, job: Job) -> float | None:
         """Arithmetic of a token in this job relative to the model as it was trained."""
@@ -124,7 +129,7 @@ class Workload:
 
     def _lengths(self, model: str, dataset: str) -> tuple[list[int], bool]:
         """Tokens of each sample, all options of a choice together; exact where text and model are prepared."""
-        entry = self.config["datasets"][dataset]
+        entry = {**self.config["datasets"], **self.config["var"]["datasets"]}[dataset]
         samples, length = entry["samples"], entry["max_length"]
         text, folder = self.directory / self._prepared(dataset), self._folder(model)
         if text.is_file() and (folder / "config.json").is_file():
