@@ -49,6 +49,7 @@ def write_experiment(
         "num_experts": head["num_experts"],
         "num_layers": head["num_layers"],
         "keep_logits": run.keep_logits,
+        "has_paths": getattr(rule, "has_paths", False),
         "scores": selection_scores(model),
     }
     with TraceWriter(files.trace, **layout, stamp=head) as trace:

@@ -91,7 +91,9 @@ class Workload:
             return known and known["top_k"]
         settings = self.configurations[own.model, own.settings.get("matched", own.name)].settings
         stated = settings.get("target_k") or settings.get("k")
-        return min(stated or settings.get("max_k", known["top_k"]), known["num_experts" if stated else "top_k"])
+        return min(
+            stated or settings.get("max_k", known["top_k"]), known["num_experts" if stated else "top_k"]
+        )
 
     def relative_cost(self, job: Job) -> float | None:
         """Arithmetic of a token in this job relative to the model as it was trained."""

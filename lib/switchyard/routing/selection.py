@@ -49,6 +49,7 @@ class RoutingRule(Protocol):
     - `context_window`: how many previous token ids it wants in `context.previous`, kept over decode steps with a cache;
     - `needs_logits` and `sets_weights`: True, as class attributes, for a rule that takes the softmax of what it sees,
       or whose weights are its own: it is refused for a family where that would be wrong;
+    - `has_paths`: True, as a class attribute, for a rule whose selections say a path, which a trace then holds;
     - `rows_needed(layer, context)`: bool [tokens], the rows whose logits `select` will look at, or None for all. Where
       nobody observes, the gate runs for these only and the logits of the others are 0;
     - `start()`, called by `attach` when its `with` block begins, and `after_forward()`, called after every forward: for

@@ -29,6 +29,9 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "weights": (pa.list_(pa.float32()), "Weight of each chosen expert's output, in the order of experts."),
 }
 
+PATH = "path"
+PATH_MEANING = "How the route was found: 0 learned, 1 fast, 2 cached. Absent for rules without paths."
+
 LOGITS = "router_logits"
 LOGITS_MEANING = (
     "Router logits, one per expert, before any softmax; where a family chooses experts by probabilities plus a "
@@ -46,6 +49,7 @@ WRITE_OPTIONS: dict[str, Any] = {
         "token_id",
         "rejections",
         "count",
+        PATH,
         "experts.list.element",
     ],
     "column_encoding": {
@@ -56,9 +60,11 @@ WRITE_OPTIONS: dict[str, Any] = {
 }
 
 
-def trace_schema(num_experts: int, keep_logits: bool) -> pa.Schema:
+def trace_schema(num_experts: int, keep_logits: bool, has_paths: bool = False) -> pa.Schema:
     """Arrow schema of a trace; `router_logits` is a list of exactly `num_experts` float32."""
     fields = [pa.field(name, kind) for name, (kind, _) in COLUMNS.items()]
+    if has_paths:
+        fields.append(pa.field(PATH, pa.int8()))
     if keep_logits:
         fields.append(pa.field(LOGITS, pa.list_(pa.float32(), num_experts)))
     return pa.schema(fields)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from switchyard.artifacts.files import STAMP_KEY, atomic
 from switchyard.errors import InputError
 from switchyard.models.scores import Scores
-from switchyard.traces.schema import LOGITS, trace_schema, write_options
+from switchyard.traces.schema import LOGITS, PATH, trace_schema, write_options
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +28,7 @@ class _Layer(NamedTuple):
     keys: dict[str, np.ndarray]  # sample_id, sequence, position, token_id: [T]
     count: np.ndarray  # [T]
     rejections: np.ndarray | None  # [T]
+    path: np.ndarray | None  # [T] int8
     experts: np.ndarray  # [P] int16
     weights: np.ndarray  # [P] float32
     logits: np.ndarray | None  # [T, E] float32
@@ -38,8 +39,8 @@ class TraceWriter:
 
     Each forward becomes one row group (none where it held padding only), ordered by sample, sequence, layer
     and position. Padding is dropped. The metadata stamp holds `num_experts` and `num_layers` beside `stamp`.
-    `scores` says what the logits of a family are that is not softmax, then top-k; it stands in the metadata, too.
-    `rows` counts the rows written so far.
+    `has_paths` is for rules whose selections say a path. `scores` says what the logits of a family are that is not
+    softmax, then top-k; it stands in the metadata, too. `rows` counts the rows written so far.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class TraceWriter:
         num_experts: int,
         num_layers: int,
         keep_logits: bool = True,
+        has_paths: bool = False,
         scores: Scores | None = None,
         stamp: dict[str, Any] | None = None,
     ) -> None:
@@ -56,7 +58,7 @@ class TraceWriter:
         self.num_experts, self.num_layers, self.keep_logits = num_experts, num_layers, keep_logits
         self.rows = 0
         metadata = {"num_experts": num_experts, "num_layers": num_layers, **(stamp or {})}
-        self._schema = trace_schema(num_experts, keep_logits).with_metadata(
+        self._schema = trace_schema(num_experts, keep_logits, has_paths).with_metadata(
             {STAMP_KEY: orjson.dumps(metadata), **(scores or Scores()).metadata()}
         )
         self._forward: dict[int, _Layer] = {}
@@ -92,7 +94,9 @@ class TraceWriter:
                 f"trace {self.path.name}: layer {layer} came twice before all {self.num_layers} layers had "
                 "come; give TraceWriter the number of MoE blocks of the attached model"
             )
-        self._forward[layer] = _without_padding(logits if self.keep_logits else None, selection, context)
+        self._forward[layer] = _without_padding(
+            logits if self.keep_logits else None, selection, context, PATH in self._schema.names
+        )
         if len(self._forward) == self.num_layers:
             self._flush()
 
@@ -112,7 +116,9 @@ def _array(tensor: Tensor, dtype: type) -> np.ndarray:
     return (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy().astype(dtype, copy=False)
 
 
-def _without_padding(logits: Tensor | None, selection: Selection, context: TokenContext) -> _Layer:
+def _without_padding(
+    logits: Tensor | None, selection: Selection, context: TokenContext, has_paths: bool
+) -> _Layer:
     real = _array(context.is_token, np.bool_)  # [tokens]
     count = _array(selection.count, np.int16)[real]
     experts = _array(selection.experts, np.int16)[real]  # [T, slots]
@@ -127,6 +133,7 @@ def _without_padding(logits: Tensor | None, selection: Selection, context: Token
         keys=keys,
         count=count,
         rejections=None if selection.rejections is None else _array(selection.rejections, np.int16)[real],
+        path=_array(selection.path, np.int8)[real] if has_paths else None,
         experts=experts[used],
         weights=_array(selection.weights, np.float32)[real][used],
         logits=None if logits is None else _array(logits, np.float32)[real],
@@ -142,6 +149,8 @@ def _as_table(layers: list[_Layer], numbers: list[int], schema: pa.Schema, num_e
     arrays: dict[str, pa.Array] = {name: pa.array(values[order]) for name, values in columns.items()}
     arrays["rejections"] = _rejections(layers, order)
 
+    if PATH in schema.names:
+        arrays[PATH] = pa.array(np.concatenate([one.path for one in layers])[order])
     pairs, offsets = _pairs_in_order(columns["count"], order)
     for name in ("experts", "weights"):
         flat = np.concatenate([getattr(one, name) for one in layers])[pairs]

@@ -91,6 +91,7 @@ class VARRouter:
     needs_context: ClassVar[bool] = True
     name: ClassVar[str] = "var"
     sets_weights: ClassVar[bool] = True
+    has_paths: ClassVar[bool] = True
 
     config: VARConfig = field(default_factory=VARConfig)
     """Read at the beginning of each forward."""

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from switchyard.artifacts.files import atomic, check_pages
 from switchyard.errors import InputError
-from switchyard.traces.schema import LOGITS
+from switchyard.traces.schema import LOGITS, PATH
 from switchyard.warehouse.database import create, run_sql, transaction
 from switchyard.warehouse.documentation import document_common_columns
 from switchyard.warehouse.file_views import create_file_views
@@ -138,7 +138,10 @@ def _count(connection: duckdb.DuckDBPyConnection, row: dict[str, Any], folder: P
     sizes = {name: row[name] for name in ("num_layers", "num_experts")}
     run_sql(connection, "trace_counts", **named, **sizes, trace=row["trace"])
     trace = folder / row["trace"]
-    if LOGITS in pq.read_schema(trace).names:
+    columns = pq.read_schema(trace).names
+    if PATH in columns:
+        run_sql(connection, "trace_paths")
+    if LOGITS in columns:
         connection.register("measured", measured(trace, row["trained_top_k"]))
         try:
             run_sql(connection, "trace_logits")
@@ -148,5 +151,7 @@ def _count(connection: duckdb.DuckDBPyConnection, row: dict[str, Any], folder: P
         connection.unregister("measured")
     if row["trace_repeat"] is not None:
         run_sql(connection, "trace_repeat", trace_repeat=row["trace_repeat"])
+        if PATH in columns:
+            run_sql(connection, "trace_repeat_paths")
     if row["scores_repeat"] is not None:
         run_sql(connection, "samples_repeat", scores_repeat=row["scores_repeat"])

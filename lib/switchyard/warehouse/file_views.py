@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from switchyard.traces.schema import COLUMNS, LOGITS, LOGITS_MEANING
+from switchyard.traces.schema import COLUMNS, LOGITS, LOGITS_MEANING, PATH, PATH_MEANING
 from switchyard.warehouse.database import literal
 
 _VIEWS = {
@@ -56,6 +56,9 @@ def _part(row: dict[str, Any], path: str) -> str:
 def _meanings(connection: duckdb.DuckDBPyConnection, key: str) -> dict[str, str]:
     """Comments of the columns; those of scores are those of the table `samples`."""
     if key.startswith("trace"):
-        return {name: meaning for name, (_, meaning) in COLUMNS.items()} | {LOGITS: LOGITS_MEANING}
+        return {name: meaning for name, (_, meaning) in COLUMNS.items()} | {
+            LOGITS: LOGITS_MEANING,
+            PATH: PATH_MEANING,
+        }
     documented = "FROM duckdb_columns() WHERE table_name = 'samples' AND comment IS NOT NULL"
     return dict(connection.execute(f"SELECT column_name, comment {documented}").fetchall()) | _SCORES

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest
 
@@ -220,3 +222,37 @@ def test_layers_that_use_no_expert_have_no_gini(study):
     agree(metrics["expert_utilization"], (uses > 0).mean())
     assert metrics["layer_consistency_score"] is None
     assert [row["gini"] is None for row in study.query("FROM routing_by_layer")] == [True, False]
+
+
+def test_paths_of_a_rule_and_stability_on_equal_paths_are_counted(study):
+    head = study.add("var_balanced", strategy="var", k_or_max_k=2, min_k=2)
+    rng = np.random.default_rng(7)
+    for name in ("trace", "trace_repeat"):
+        table = pq.read_table(head[name])
+        drawn = rng.integers(0, 3, len(table))
+        drawn[table["sample_id"].to_numpy() == 0] = 1  # one whole sample on equal paths
+        path = pa.array(drawn, pa.int8())
+        pq.write_table(table.append_column("path", path), head[name])
+    [quality] = study.build().query("FROM quality")
+    first, again = (pq.read_table(head[name]).to_pylist() for name in ("trace", "trace_repeat"))
+    for path, name in enumerate(("learned_rate", "fast_rate", "cached_rate")):
+        agree(quality[name], np.mean([row["path"] == path for row in first]))
+    keys = ("sample_id", "sequence", "layer", "position")
+    known = {tuple(row[key] for key in keys): row for row in first}
+    pairs = [(known[tuple(row[key] for key in keys)], row) for row in again]
+    alike = [(one, two) for one, two in pairs if one["path"] == two["path"]]
+    agree(quality["equal_path_rate"], len(alike) / len(pairs))
+    overlaps = [
+        len({*one["experts"]} & {*two["experts"]}) / len({*one["experts"]} | {*two["experts"]})
+        for one, two in alike
+    ]
+    agree(quality["equal_path_overlap_score"], np.mean(overlaps))
+    assert quality["equal_path_overlap_score"] != quality["equal_path_rate"]
+    [sample] = study.query("FROM samples WHERE sample_id = 0")
+    assert quality["equal_path_determinism"] == float(sample["repeated_alike"])
+
+
+def test_rules_without_paths_have_none(study):
+    study.add("4experts_bh_a030")
+    [quality] = study.build().query("FROM quality")
+    assert quality["fast_rate"] is quality["equal_path_rate"] is quality["equal_path_determinism"] is None

@@ -16,7 +16,8 @@ shares AS (
     UNPIVOT (
         SELECT model, config, dataset, acc, acc_norm, mid_rate, no_rejection_rate, raised_to_floor_rate,
             cut_by_cap_rate, trained_top_k_jaccard, trained_top_k_recall,
-            trained_top_k_tie_rate
+            trained_top_k_tie_rate, fast_rate, cached_rate, learned_rate, equal_path_rate, equal_path_overlap_score,
+            equal_path_determinism
         FROM quality
     ) ON COLUMNS(* EXCLUDE (model, config, dataset)) INTO NAME metric VALUE value
 ),

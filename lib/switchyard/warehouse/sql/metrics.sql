@@ -61,7 +61,8 @@ SELECT model, config, dataset,
         AS selection_entropy_normalised,
     mid_rate, mean_rejections, no_rejection_rate, raised_to_floor_rate, cut_by_cap_rate,
     routing_entropy, min_routing_entropy, max_routing_entropy,
-    trained_top_k_jaccard, trained_top_k_recall, trained_top_k_tie_rate, undefined_layer_pairs, repeated_samples
+    trained_top_k_jaccard, trained_top_k_recall, trained_top_k_tie_rate, undefined_layer_pairs, repeated_samples,
+    fast_rate, cached_rate, learned_rate, equal_path_rate, equal_path_overlap_score, equal_path_determinism
 FROM experiments
     JOIN counts_of_experiments USING (model, config, dataset)
     JOIN bounds_of_experiments USING (model, config, dataset)
@@ -71,6 +72,7 @@ FROM experiments
     LEFT JOIN products_of_experiments USING (model, config, dataset)
     LEFT JOIN rejections_of_experiments USING (model, config, dataset)
     LEFT JOIN entropy_of_experiments USING (model, config, dataset)
+    LEFT JOIN paths_of_experiments USING (model, config, dataset)
     LEFT JOIN speed USING (model, config)
 ORDER BY ordinal;
 COMMENT ON TABLE quality IS 'Everything measured beside the sixteen metrics.';
@@ -107,3 +109,9 @@ COMMENT ON COLUMN quality.trained_top_k_recall IS 'Mean share of the trained top
 COMMENT ON COLUMN quality.trained_top_k_tie_rate IS 'Share of (layer, token) whose k-th and (k+1)-th largest logits are equal, k = trained_top_k: which of the tied experts is used, the logits do not say; null without logits.';
 COMMENT ON COLUMN quality.undefined_layer_pairs IS 'Adjacent layer pairs whose correlation of counts is undefined.';
 COMMENT ON COLUMN quality.repeated_samples IS 'Samples that the stability metrics compare.';
+COMMENT ON COLUMN quality.fast_rate IS 'Share of (layer, token) whose route is from the table; null for rules without paths.';
+COMMENT ON COLUMN quality.cached_rate IS 'Share whose route is from the cache; null for rules without paths.';
+COMMENT ON COLUMN quality.learned_rate IS 'Share that the model''s own router routed; null for rules without paths.';
+COMMENT ON COLUMN quality.equal_path_rate IS 'Share of (layer, token) on the same path in the repeat; null for rules without paths.';
+COMMENT ON COLUMN quality.equal_path_overlap_score IS 'As expert_overlap_score, over those: numerics without the state of a cache.';
+COMMENT ON COLUMN quality.equal_path_determinism IS 'As output_determinism, over the samples whose every (layer, token) took the same path; null if none.';

@@ -134,6 +134,38 @@ COMMENT ON COLUMN rejections_of_experiments.no_rejection_rate IS 'Share of (laye
 COMMENT ON COLUMN rejections_of_experiments.raised_to_floor_rate IS 'Share with fewer than min_k, raised to min_k.';
 COMMENT ON COLUMN rejections_of_experiments.cut_by_cap_rate IS 'Share with more than max_k, cut to max_k.';
 
+CREATE VIEW paths_of_experiments AS
+WITH taken AS (
+    SELECT model, config, dataset, sum(tokens) FILTER (path = 1) AS fast, sum(tokens) FILTER (path = 2) AS cached,
+        sum(tokens) AS n
+    FROM path_counts GROUP BY model, config, dataset
+),
+alike AS (
+    SELECT model, config, dataset, sum(rows) AS n, sum(rows) FILTER (alike) AS same,
+        sum(rows * CASE WHEN either = 0 THEN 1 ELSE shared / either END ORDER BY sample_id, shared, either)
+            FILTER (alike) AS overlap
+    FROM repeat_paths GROUP BY model, config, dataset
+),
+whole AS (
+    SELECT model, config, dataset, sample_id, bool_and(alike) AS alike
+    FROM repeat_paths GROUP BY model, config, dataset, sample_id
+),
+predicted AS (
+    SELECT model, config, dataset, avg(repeated_alike::INTEGER) FILTER (alike) AS determinism
+    FROM whole JOIN samples USING (model, config, dataset, sample_id) GROUP BY model, config, dataset
+)
+SELECT model, config, dataset, coalesce(fast, 0) / taken.n AS fast_rate, coalesce(cached, 0) / taken.n AS cached_rate,
+    1 - (coalesce(fast, 0) + coalesce(cached, 0)) / taken.n AS learned_rate, same / alike.n AS equal_path_rate,
+    overlap / same AS equal_path_overlap_score, determinism AS equal_path_determinism
+FROM taken LEFT JOIN alike USING (model, config, dataset) LEFT JOIN predicted USING (model, config, dataset);
+COMMENT ON VIEW paths_of_experiments IS 'Paths of rules that have several; no row for others.';
+COMMENT ON COLUMN paths_of_experiments.fast_rate IS 'Share of (layer, token) whose route is from the table.';
+COMMENT ON COLUMN paths_of_experiments.cached_rate IS 'Share whose route is from the cache.';
+COMMENT ON COLUMN paths_of_experiments.learned_rate IS 'Share that the model''s own router routed.';
+COMMENT ON COLUMN paths_of_experiments.equal_path_rate IS 'Share on the same path in the repeat.';
+COMMENT ON COLUMN paths_of_experiments.equal_path_overlap_score IS 'Mean Jaccard with the repeat of those; null if none.';
+COMMENT ON COLUMN paths_of_experiments.equal_path_determinism IS 'Share predicted alike of the samples whose every (layer, token) took the same path in the repeat; null if none.';
+
 CREATE VIEW entropy_of_experiments AS
 SELECT model, config, dataset, sum(mean_nats ORDER BY layer) / count(*) AS routing_entropy,
     min(min_nats) AS min_routing_entropy, max(max_nats) AS max_routing_entropy

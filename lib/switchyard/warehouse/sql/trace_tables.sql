@@ -53,6 +53,23 @@ COMMENT ON COLUMN trained_overlaps.count IS 'Chosen experts.';
 COMMENT ON COLUMN trained_overlaps.tokens IS 'Tokens with that pair of numbers.';
 COMMENT ON COLUMN trained_overlaps.tied IS 'Those of them whose k-th and (k+1)-th largest logits are equal, k = trained_top_k.';
 
+CREATE TABLE path_counts (
+    model VARCHAR, config VARCHAR, dataset VARCHAR, layer INTEGER, path INTEGER, tokens BIGINT
+);
+COMMENT ON TABLE path_counts IS 'How many tokens of each layer took each path; empty for rules without paths.';
+COMMENT ON COLUMN path_counts.path IS '0 learned, 1 fast, 2 cached.';
+COMMENT ON COLUMN path_counts.tokens IS 'Tokens.';
+
+CREATE TABLE repeat_paths (
+    model VARCHAR, config VARCHAR, dataset VARCHAR, sample_id INTEGER, alike BOOLEAN, shared INTEGER, either INTEGER,
+    rows BIGINT
+);
+COMMENT ON TABLE repeat_paths IS 'As repeat_overlaps, by sample and by whether the run and its repeat took the same path; empty for rules without paths.';
+COMMENT ON COLUMN repeat_paths.alike IS 'Whether both took the same path.';
+COMMENT ON COLUMN repeat_paths.shared IS 'Experts chosen in both.';
+COMMENT ON COLUMN repeat_paths.either IS 'Experts chosen in either.';
+COMMENT ON COLUMN repeat_paths.rows IS 'Rows with that pair of numbers.';
+
 CREATE TABLE repeat_overlaps (
     model VARCHAR, config VARCHAR, dataset VARCHAR, shared INTEGER, either INTEGER, rows BIGINT
 );
