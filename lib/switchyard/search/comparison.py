@@ -60,7 +60,9 @@ def compare(rows: dict[str, pd.DataFrame], method: str = "bayesian", control: st
     """
     both = sorted(set(rows[method]["seed"]) & set(rows[control]["seed"]))
     if not both:
-        raise InputError(f"search: {method} and {control} have no seed in common; run both with the same seeds")
+        raise InputError(
+            f"search: {method} and {control} have no seed in common; run both with the same seeds"
+        )
     kept = {name: rows[name][rows[name]["seed"].isin(both)] for name in (method, control)}
     budget = min(int(one.groupby("seed").size().min()) for one in kept.values())
     ours, theirs = (np.array(list(best_by_seed(kept[name], budget).values())) for name in (method, control))

@@ -118,9 +118,7 @@ def fitted(space: Space, points: Sequence[Point], values: Sequence[float], seed:
 
 def encoded(space: Space, point: Mapping[str, Any]) -> list[Any]:
     """A point as skopt has it: real values with a step as whole numbers of steps."""
-    return [
-        round(point[one.name] / one.step) if one.step else point[one.name] for one in space.dimensions
-    ]
+    return [round(point[one.name] / one.step) if one.step else point[one.name] for one in space.dimensions]
 
 
 def decoded(space: Space, values: Sequence[Any]) -> Point:
@@ -135,16 +133,22 @@ def _check(method: str, batch: int, q: int, earlier: Sequence[Evaluated]) -> Non
     if method not in METHODS:
         raise InputError(f"search: method {method!r} is unknown; use {', '.join(METHODS)}")
     if batch < 0 or q < 1:
-        raise InputError(f"search: batch {batch} of {q} points; count batches from 0 and ask for 1 point or more")
+        raise InputError(
+            f"search: batch {batch} of {q} points; count batches from 0 and ask for 1 point or more"
+        )
     if method == "grid":
         return
     found = {one.batch for one in earlier}
     if wrong := sorted(found ^ set(range(batch))):
         said = "is missing" if wrong[0] < batch else "is no earlier one"
-        raise InputError(f"search: batch {wrong[0]} {said}; batch {batch} is asked from batches 0 to {batch - 1}")
+        raise InputError(
+            f"search: batch {wrong[0]} {said}; batch {batch} is asked from batches 0 to {batch - 1}"
+        )
     bad = [one for one in earlier if one.objective is not None and not np.isfinite(one.objective)]
     if bad:
-        raise InputError(f"search: a point has objective {bad[0].objective}; record it as failed, without an objective")
+        raise InputError(
+            f"search: a point has objective {bad[0].objective}; record it as failed, without an objective"
+        )
 
 
 def _proposed(space: Space, seed: int, batch: int, q: int, known: Sequence[Evaluated]) -> list[Point]:

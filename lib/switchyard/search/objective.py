@@ -47,7 +47,9 @@ class Objective:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.baseline) and self.baseline > 0):
-            raise InputError(f"search: the untouched model's perplexity is {self.baseline}; check the model and its text")
+            raise InputError(
+                f"search: the untouched model's perplexity is {self.baseline}; check the model and its text"
+            )
         if not 0 <= self.max_quality_degradation < math.inf:
             raise InputError(
                 f"search: max_quality_degradation is {self.max_quality_degradation}; give a number from 0 upwards"

@@ -1,7 +1,7 @@
 """The tables of a search: a file per batch of evaluated points, and all of them as one trajectory.
 
-A file's columns are `batch, seed, place`, one column per dimension, and the fields of `Outcome`. Its rows are the points
-of the batch in the order in which they were asked, which is what the next batch is asked from.
+A file's columns are `batch, seed, place`, one column per dimension, and the fields of `Outcome`. Its rows are the
+points of the batch in the order in which they were asked, which is what the next batch is asked from.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def schema(space: Space) -> pa.Schema:
     """Columns of a file of points."""
     parameters = {one.name: _TYPES[one.kind] for one in space.dimensions}
     if clash := [name for name in parameters if name in _PLACE or name in _OUTCOME]:
-        raise InputError(f"search space {space.name}: a dimension is named {clash[0]}, as a column; rename it")
+        raise InputError(
+            f"search space {space.name}: a dimension is named {clash[0]}, as a column; rename it"
+        )
     return pa.schema({**_PLACE, **parameters, **_OUTCOME})
 
 
@@ -56,7 +58,9 @@ def write_points(
         {"batch": batch, "seed": seed, "place": place, **point, **asdict(outcome)}
         for place, (point, outcome) in enumerate(zip(points, outcomes, strict=True))
     ]
-    write_table(path, pa.Table.from_pylist(rows, schema=schema(space)), None if stamp is None else dict(stamp))
+    write_table(
+        path, pa.Table.from_pylist(rows, schema=schema(space)), None if stamp is None else dict(stamp)
+    )
 
 
 def read_points(paths: Iterable[str | Path], space: Space) -> pd.DataFrame:
@@ -69,7 +73,9 @@ def read_points(paths: Iterable[str | Path], space: Space) -> pd.DataFrame:
     for path in paths:
         table = read_table(path)
         if not table.schema.equals(wanted):
-            raise InputError(f"{path}: its columns are not those of the space {space.name}; make the points again")
+            raise InputError(
+                f"{path}: its columns are not those of the space {space.name}; make the points again"
+            )
         tables.append(table.replace_schema_metadata(None))
     rows = pa.concat_tables(tables) if tables else wanted.empty_table()
     return rows.sort_by([(name, "ascending") for name in ("seed", "batch", "place")]).to_pandas()

@@ -43,7 +43,9 @@ def partial_dependence(
     """
     known = rows[rows["objective"].notna()].drop_duplicates(space.names)
     if len(known) < FEWEST:
-        raise InputError(f"search: {len(known)} points have a value; sensitivity needs {FEWEST}, evaluate more")
+        raise InputError(
+            f"search: {len(known)} points have a value; sensitivity needs {FEWEST}, evaluate more"
+        )
     points = [one.point for one in evaluated(known, space)]
     optimizer = fitted(space, points, known[column].tolist(), seed)
     others = list(random_points(space, samples, [seed]))

@@ -69,7 +69,11 @@ class Dimension:
     @property
     def ends(self) -> tuple[float, float]:
         """Low and high in steps of the dimension: whole numbers for an integer and for a real one with a step."""
-        return (round(self.low / self.step), round(self.high / self.step)) if self.step else (self.low, self.high)
+        return (
+            (round(self.low / self.step), round(self.high / self.step))
+            if self.step
+            else (self.low, self.high)
+        )
 
     def _fault(self) -> str | None:
         if self.kind not in KINDS:
@@ -77,7 +81,9 @@ class Dimension:
         if self.kind == "categorical":
             known = [one for one in self.choices if isinstance(one, str)]
             distinct = len(set(known)) == len(self.choices) > 1
-            return None if distinct else f"has choices {list(self.choices)}; give two or more different strings"
+            return (
+                None if distinct else f"has choices {list(self.choices)}; give two or more different strings"
+            )
         if self.choices:
             return f"is {self.kind} and has choices; give it low and high"
         return self._range_fault()
@@ -85,7 +91,9 @@ class Dimension:
     def _range_fault(self) -> str | None:
         ends = (self.low, self.high)
         wanted = int if self.kind == "integer" else (int, float)
-        if not all(isinstance(one, wanted) and not isinstance(one, bool) and math.isfinite(one) for one in ends):
+        if not all(
+            isinstance(one, wanted) and not isinstance(one, bool) and math.isfinite(one) for one in ends
+        ):
             return f"goes from {self.low} to {self.high}; give numbers, whole ones if it is integer"
         if not self.low < self.high:
             return f"goes from {self.low} to {self.high}; give a range, or leave the dimension out and set the value"
@@ -137,7 +145,9 @@ class Space:
         found = {}
         for name in self.names:
             quantiles = self.quantiles.get(name)
-            found[quantiles.setting if quantiles else name] = quantiles.at(point[name]) if quantiles else point[name]
+            found[quantiles.setting if quantiles else name] = (
+                quantiles.at(point[name]) if quantiles else point[name]
+            )
         return found
 
     def with_dimensions(self, *dimensions: Dimension) -> Self:

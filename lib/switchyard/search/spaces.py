@@ -79,12 +79,16 @@ def roadmap(structure: Mapping[str, Any], stats: pa.Table | None, place: str) ->
 def quantiles(structure: Mapping[str, Any], stats: pa.Table | None, place: str) -> Space:
     """VAR's thresholds, those of entropy and confidence as quantiles of what was observed."""
     if stats is None:
-        raise InputError("search space quantiles: needs routing statistics; give routing_stats.parquet of the model")
+        raise InputError(
+            "search space quantiles: needs routing statistics; give routing_stats.parquet of the model"
+        )
     renamed = {setting: setting.replace("threshold", "quantile") for setting in OBSERVED}
     dimensions = (
         Dimension(renamed[one.name], "real", 0.0, 1.0) if one.name in renamed else one for one in ROADMAP
     )
-    values = {renamed[setting]: _observed(stats, setting, column, place) for setting, column in OBSERVED.items()}
+    values = {
+        renamed[setting]: _observed(stats, setting, column, place) for setting, column in OBSERVED.items()
+    }
     return Space("quantiles", tuple(dimensions), values)
 
 
@@ -117,7 +121,9 @@ def _extra(name: str, structure: Mapping[str, Any]) -> Dimension:
         return ROUTE_WEIGHTS
     if name == "fast_path_experts":
         return Dimension(name, "integer", 1, structure["top_k"])
-    raise InputError(f"search space: {name!r} cannot be added by name; use fast_path_experts or route_weights")
+    raise InputError(
+        f"search space: {name!r} cannot be added by name; use fast_path_experts or route_weights"
+    )
 
 
 def _changed(space: Space, name: str, fields: Mapping[str, Any] | None) -> Space:

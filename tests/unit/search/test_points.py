@@ -1,0 +1,129 @@
+"""Files of points, trajectory, best configuration, frontier, shares."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reference import search as reference
+from switchyard.artifacts.files import write_json
+from switchyard.errors import InputError
+from switchyard.search.findings import best, best_config, pareto, shares
+from switchyard.search.methods import ask
+from switchyard.search.objective import Objective, Outcome
+from switchyard.search.points import evaluated, read_points, trajectory, write_points
+from switchyard.search.spaces import make_space
+from switchyard.var.config import VARConfig
+
+STRUCTURE = {"num_experts": 8, "top_k": 2}
+SPACE = make_space({"name": "roadmap", "add": ["route_weights"]}, structure=STRUCTURE)
+OBJECTIVE = Objective(reference.BASELINE, reference.LIMIT)
+FAILED = Outcome(failed="quality is nan")
+
+
+def files(folder, seeds=(0, 1), batches=3, q=4, fail=()):
+    """Random points of some seeds, evaluated; places of `fail` in each batch have failed."""
+    paths = []
+    for seed in seeds:
+        earlier = []
+        for batch in range(batches):
+            points = ask("random", SPACE, seed, batch, q, earlier)
+            outcomes = [
+                FAILED if place in fail else OBJECTIVE.outcome(*reference.var_like(point), 0.5)
+                for place, point in enumerate(points)
+            ]
+            paths.append(folder / f"seed{seed}" / "points" / f"{batch}.parquet")
+            write_points(paths[-1], SPACE, points, outcomes, batch=batch, seed=seed)
+            earlier = evaluated(read_points(paths[-batch - 1 :], SPACE), SPACE)
+    return paths
+
+
+def test_points_are_read_as_they_were_asked(tmp_path):
+    paths = files(tmp_path, fail=(1,))
+    rows = read_points(reversed(paths), SPACE)
+    assert rows["seed"].tolist() == [0] * 12 + [1] * 12
+    assert rows["batch"].tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2] * 2
+    own = evaluated(rows[rows["seed"] == 1], SPACE)
+    assert [one.point for one in own[:4]] == ask("random", SPACE, 1, 0, 4)
+    assert [one.objective is None for one in own] == [False, True, False, False] * 3
+    assert {type(value) for one in own for value in one.point.values()} == {int, float, str}
+
+
+def test_a_file_of_another_space_is_refused(tmp_path):
+    paths = files(tmp_path, seeds=(0,), batches=1)
+    with pytest.raises(InputError, match="not those of the space roadmap"):
+        read_points(paths, make_space("roadmap", structure=STRUCTURE))
+
+
+def test_the_trajectory_has_the_best_so_far_of_each_seed(tmp_path):
+    rows = trajectory(read_points(files(tmp_path, fail=(0, 2)), SPACE))
+    for _, own in rows.groupby("seed"):
+        assert own["number"].tolist() == list(range(1, 13))
+        expected = reference.best_so_far(own.to_dict("records"))
+        np.testing.assert_array_equal(own["best_speed"], np.array(expected, float))
+        least = [own["objective"][: number + 1].min() for number in range(12)]
+        np.testing.assert_array_equal(own["best_objective"], least)
+        assert math.isnan(own["best_objective"].iloc[0])
+
+
+def test_the_best_configuration_is_feasible_and_loads(tmp_path):
+    rows = read_points(files(tmp_path / "points", batches=4), SPACE)
+    found = best(rows)
+    feasible = rows[rows["degradation"] <= reference.LIMIT]
+    assert found["speed"] == feasible["speed"].max() and len(feasible) < len(rows)
+    write_json(
+        tmp_path / "best_config.json", best_config(rows, SPACE, max_quality_degradation=reference.LIMIT)
+    )
+    config = VARConfig.from_json(tmp_path / "best_config.json")
+    assert config.max_quality_degradation == reference.LIMIT
+    assert all(getattr(config, name) == found[name] for name in SPACE.names)
+
+
+def test_of_equal_speeds_the_least_degradation_then_the_first():
+    same = {"feasible": True, "speed": 1.2}
+    rows = pd.DataFrame([{**same, "degradation": d, "n": n} for n, d in enumerate([0.003, 0.001, 0.001])])
+    assert best(rows)["n"] == 1
+
+
+def test_without_a_feasible_point_var_is_off(tmp_path):
+    path = tmp_path / "0.parquet"
+    points = ask("random", SPACE, 0, 0, 2)
+    write_points(path, SPACE, points, [FAILED, OBJECTIVE.outcome(30.0, 2.0)], batch=0, seed=0)
+    rows = read_points([path], SPACE)
+    assert best(rows) is None
+    config = VARConfig(**best_config(rows, SPACE, max_quality_degradation=0.005))
+    assert not config.enable_var
+    assert shares(rows) == {"points": 2, "infeasible": 0.5, "failed": 0.5, "flat": None}
+    assert trajectory(rows)["best_speed"].isna().all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_frontier_equals_the_reference(seed):
+    random = np.random.default_rng(seed)
+    places = [tuple(one) for one in random.integers(0, 6, (30, 2)).astype(float)]
+    rows = pd.DataFrame(places, columns=["degradation", "speed"]).assign(objective=1.0)
+    failed = pd.DataFrame([{"degradation": np.nan, "speed": np.nan, "objective": np.nan}])
+    found = pareto(pd.concat([rows, failed]))
+    pairs = list(zip(found["degradation"], found["speed"]))
+    assert len(pairs) == len(set(pairs)) and set(pairs) == reference.frontier(places)
+    assert pairs == sorted(pairs)
+
+
+def test_flat_is_where_var_never_acts():
+    rows = pd.DataFrame(
+        {
+            "feasible": [True, True, False, None],
+            "failed": [None, None, None, "it"],
+            "acting_share": [0, 0.1, 0.9, None],
+        }
+    )
+    assert shares(rows) == {"points": 4, "infeasible": 0.25, "failed": 0.25, "flat": pytest.approx(1 / 3)}
+
+
+def test_a_dimension_named_as_a_column_is_refused(tmp_path):
+    entry = {"name": "roadmap", "dimensions": {"speed": {"kind": "real", "low": 0, "high": 1}}}
+    with pytest.raises(InputError, match="named speed"):
+        read_points([], make_space(entry, structure=STRUCTURE))
