@@ -6,39 +6,35 @@ So a search that was killed goes on where it stood, and every batch can be a job
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from switchyard.errors import InputError
-from switchyard.search.space import Dimension, Point, Space
-
-if TYPE_CHECKING:
-    from skopt import Optimizer
+from switchyard.search.space import Point, Space
 
 METHODS = ("grid", "random", "bayesian")
 
 INITIAL = 8
-"""Points with a value that the process needs before it is asked; they are those of `random` with the same seed, so that
-the two methods differ in the rest alone and their common points are evaluated once."""
-
-CANDIDATES = 2000
-"""Random points at which the acquisition is tried before the best are refined."""
+"""Points with a value that the processes need before they are asked; they are those of `random` with the same seed, so
+that the two methods differ in the rest alone and their common points are evaluated once."""
 
 _TRIES = 100
-"""Random points drawn in the place of a repeated one, before the repetition is accepted: a small space runs out."""
+"""Random points drawn in the place of repeated ones, before a repetition is accepted: a small space runs out."""
 
-_RANDOM, _PROCESS, _REPLACED = range(3)
-"""Streams of random numbers of a seed."""
+_RANDOM, _REPLACED, _CANDIDATES = range(3)
+"""Streams of random numbers of a seed and batch."""
 
 
 class Evaluated(NamedTuple):
-    """A point of an earlier batch and its objective, None where it failed."""
+    """A point of an earlier batch and what it was worth; the numbers are None where it failed."""
 
     batch: int
     point: Point
-    objective: float | None
+    speed: float | None
+    excess: float | None
+    """ln((1 + degradation) / (1 + limit)): nats of loss above the limit; at most 0 where the point is feasible."""
 
 
 def ask(
@@ -55,9 +51,8 @@ def ask(
 
     - `grid`: the points `batch * q` to `batch * q + q` of `grid`; the seed changes nothing.
     - `random`: q points of the seed's own, uniform over the space.
-    - `bayesian`: those of `random` until INITIAL points have a value. Then the expected improvement of a Gaussian
-      process (`skopt.Optimizer`) that knows all earlier values; q at once with the constant liar, which pretends that a
-      point asked has the least value so far. Failed points are not told to it.
+    - `bayesian`: those of `random` until INITIAL points have a value, then `switchyard.search.bayesian.propose`.
+      Failed points are not told to its processes.
 
     A random or Bayesian point that decides as an earlier one of the search or of its batch is replaced by a random one,
     as long as the space has others.
@@ -67,16 +62,18 @@ def ask(
         decisions: equal for points that are known to decide alike; None: equal for equal points.
 
     Raises:
-        InputError: an unknown method, a batch whose earlier ones are not all there, or an objective that is no number.
+        InputError: an unknown method, a batch whose earlier ones are not all there, or a value that is no number.
     """
     _check(method, batch, q, earlier)
     if method == "grid":
         return grid(space, (batch + 1) * q)[batch * q :]
-    known = [one for one in earlier if one.objective is not None]
+    known = [one for one in earlier if one.speed is not None]
     if method == "random" or len(known) < INITIAL:
         wanted = list(random_points(space, q, [seed, batch, _RANDOM]))
     else:
-        wanted = _proposed(space, seed, batch, q, known)
+        from switchyard.search.bayesian import propose
+
+        wanted = propose(space, known, q, seed=[seed, batch, _CANDIDATES])
     return _without_repetitions(space, [seed, batch, _REPLACED], wanted, earlier, decisions)
 
 
@@ -100,35 +97,6 @@ def random_points(space: Space, n: int, seed: Sequence[int]) -> Iterator[Point]:
         yield space.at(units)
 
 
-def fitted(space: Space, points: Sequence[Point], values: Sequence[float], seed: int) -> Optimizer:
-    """An optimiser whose Gaussian process knows the values of some points; all finite."""
-    from skopt import Optimizer
-
-    optimizer = Optimizer(
-        [_skopt_dimension(one) for one in space.dimensions],
-        "GP",
-        n_initial_points=0,
-        acq_func="EI",
-        acq_optimizer_kwargs={"n_points": CANDIDATES},
-        random_state=seed,
-    )
-    optimizer.tell([encoded(space, point) for point in points], [float(value) for value in values])
-    return optimizer
-
-
-def encoded(space: Space, point: Mapping[str, Any]) -> list[Any]:
-    """A point as skopt has it: real values with a step as whole numbers of steps."""
-    return [round(point[one.name] / one.step) if one.step else point[one.name] for one in space.dimensions]
-
-
-def decoded(space: Space, values: Sequence[Any]) -> Point:
-    """The inverse of `encoded`, with plain Python values."""
-    return {
-        one.name: one.nearest(value * one.step if one.step else value)
-        for one, value in zip(space.dimensions, values, strict=True)
-    }
-
-
 def _check(method: str, batch: int, q: int, earlier: Sequence[Evaluated]) -> None:
     if method not in METHODS:
         raise InputError(f"search: method {method!r} is unknown; use {', '.join(METHODS)}")
@@ -144,21 +112,13 @@ def _check(method: str, batch: int, q: int, earlier: Sequence[Evaluated]) -> Non
         raise InputError(
             f"search: batch {wrong[0]} {said}; batch {batch} is asked from batches 0 to {batch - 1}"
         )
-    bad = [one for one in earlier if one.objective is not None and not np.isfinite(one.objective)]
-    if bad:
-        raise InputError(
-            f"search: a point has objective {bad[0].objective}; record it as failed, without an objective"
-        )
-
-
-def _proposed(space: Space, seed: int, batch: int, q: int, known: Sequence[Evaluated]) -> list[Point]:
-    from threadpoolctl import threadpool_limits
-
-    state = int(np.random.SeedSequence([seed, batch, _PROCESS]).generate_state(1)[0])
-    with threadpool_limits(1), warnings.catch_warnings():  # sums in one order, whatever the machine has
-        warnings.simplefilter("ignore", UserWarning)  # a repeated point is replaced below
-        optimizer = fitted(space, [one.point for one in known], [one.objective for one in known], state)
-        return [decoded(space, values) for values in optimizer.ask(q, strategy="cl_min")]
+    for one in earlier:
+        values = [value for value in (one.speed, one.excess) if value is not None]
+        if len(values) == 1 or not np.isfinite(values).all():
+            raise InputError(
+                f"search: a point of batch {one.batch} has speed {one.speed} and excess {one.excess}; "
+                "record it as failed"
+            )
 
 
 def _without_repetitions(
@@ -178,12 +138,3 @@ def _without_repetitions(
         seen.add(decide(point))
         found.append(point)
     return found
-
-
-def _skopt_dimension(one: Dimension) -> Any:
-    from skopt.space import Categorical, Integer, Real
-
-    if one.kind == "categorical":
-        return Categorical(list(one.choices), name=one.name)
-    kind = Real if one.kind == "real" and not one.step else Integer
-    return kind(*one.ends, prior="log-uniform" if one.log else "uniform", name=one.name)

@@ -6,6 +6,7 @@ points of the batch in the order in which they were asked, which is what the nex
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -81,16 +82,15 @@ def read_points(paths: Iterable[str | Path], space: Space) -> pd.DataFrame:
     return rows.sort_by([(name, "ascending") for name in ("seed", "batch", "place")]).to_pandas()
 
 
-def evaluated(rows: pd.DataFrame, space: Space) -> list[Evaluated]:
-    """The points of one seed as the next batch is asked from them; a failed one has no objective."""
-    return [
-        Evaluated(
-            int(row["batch"]),
-            {one.name: one.nearest(row[one.name]) for one in space.dimensions},
-            None if pd.isna(row["objective"]) else float(row["objective"]),
-        )
-        for row in rows.to_dict("records")
-    ]
+def evaluated(rows: pd.DataFrame, space: Space, max_quality_degradation: float) -> list[Evaluated]:
+    """The points of one seed as the next batch is asked from them; a failed one has no numbers."""
+    found = []
+    for row in rows.to_dict("records"):
+        point = {one.name: one.nearest(row[one.name]) for one in space.dimensions}
+        failed = pd.isna(row["objective"])
+        excess = None if failed else math.log1p(row["degradation"]) - math.log1p(max_quality_degradation)
+        found.append(Evaluated(int(row["batch"]), point, None if failed else float(row["speed"]), excess))
+    return found
 
 
 def trajectory(rows: pd.DataFrame) -> pd.DataFrame:

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from switchyard.errors import InputError
-from switchyard.search.methods import encoded, fitted, random_points
-from switchyard.search.points import evaluated
+from switchyard.search.bayesian import Process
+from switchyard.search.methods import random_points
 from switchyard.search.space import Dimension, Point, Space
 
 FEWEST = 5
@@ -46,14 +47,17 @@ def partial_dependence(
         raise InputError(
             f"search: {len(known)} points have a value; sensitivity needs {FEWEST}, evaluate more"
         )
-    points = [one.point for one in evaluated(known, space)]
-    optimizer = fitted(space, points, known[column].tolist(), seed)
-    others = list(random_points(space, samples, [seed]))
-    found = [
-        {"dimension": one.name, "value": str(value), **_at(optimizer, space, others, one.name, value)}
-        for one in space.dimensions
-        for value in values(one, places)
+    points = [
+        {one.name: one.nearest(row[one.name]) for one in space.dimensions} for row in known.to_dict("records")
     ]
+    others = list(random_points(space, samples, [seed]))
+    with threadpool_limits(1):  # sums in one order, whatever the machine has
+        process = Process(space, points, known[column].tolist(), seed)
+        found = [
+            {"dimension": one.name, "value": str(value), **_at(process, others, one.name, value)}
+            for one in space.dimensions
+            for value in values(one, places)
+        ]
     return pd.DataFrame(found)
 
 
@@ -64,7 +68,7 @@ def values(dimension: Dimension, places: int) -> list[Any]:
     return list(dict.fromkeys(dimension.at(unit) for unit in np.linspace(0, 1, places)))
 
 
-def _at(optimizer: Any, space: Space, others: list[Point], name: str, value: Any) -> dict[str, float]:
-    set_to = [encoded(space, {**point, name: value}) for point in others]
-    mean, covariance = optimizer.models[-1].predict(optimizer.space.transform(set_to), return_cov=True)
+def _at(process: Process, others: list[Point], name: str, value: Any) -> dict[str, float]:
+    places = process.places([{**point, name: value} for point in others])
+    mean, covariance = process.model.predict(places, return_cov=True)
     return {"mean": float(mean.mean()), "std": float(np.sqrt(max(covariance.mean(), 0.0)))}

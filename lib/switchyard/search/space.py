@@ -50,11 +50,17 @@ class Dimension:
         """
         if self.kind == "categorical":
             return self.choices[min(int(unit * len(self.choices)), len(self.choices) - 1)]
-        low, high = self.ends
-        if self.kind == "integer" or self.step:
-            low, high = low - 0.5, high + 0.5
+        low, high = self._edges
         value = low * (high / low) ** unit if self.log else low + unit * (high - low)
         return self.nearest(value * (self.step or 1))
+
+    def unit(self, value: Any) -> float:
+        """A place of the unit interval that has this value: `at` of it is the value again, but for rounding."""
+        if self.kind == "categorical":
+            return (self.choices.index(value) + 0.5) / len(self.choices)
+        low, high = self._edges
+        number = value / (self.step or 1)
+        return math.log(number / low) / math.log(high / low) if self.log else (number - low) / (high - low)
 
     def nearest(self, value: float) -> Any:
         """The value of the dimension next to a number; a choice is itself."""
@@ -74,6 +80,12 @@ class Dimension:
             if self.step
             else (self.low, self.high)
         )
+
+    @property
+    def _edges(self) -> tuple[float, float]:
+        """The ends with half a step around whole numbers, so that each has a share of its own."""
+        low, high = self.ends
+        return (low - 0.5, high + 0.5) if self.kind == "integer" or self.step else (low, high)
 
     def _fault(self) -> str | None:
         if self.kind not in KINDS:
@@ -139,6 +151,10 @@ class Space:
     def at(self, units: Sequence[float]) -> Point:
         """The point at a place of the unit cube [dimensions]."""
         return {one.name: one.at(float(unit)) for one, unit in zip(self.dimensions, units, strict=True)}
+
+    def units(self, point: Mapping[str, Any]) -> list[float]:
+        """A place of the unit cube that has this point."""
+        return [one.unit(point[one.name]) for one in self.dimensions]
 
     def settings(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of a rule that a point stands for: quantiles become thresholds, all else stays."""

@@ -37,7 +37,7 @@ def files(folder, seeds=(0, 1), batches=3, q=4, fail=()):
             ]
             paths.append(folder / f"seed{seed}" / "points" / f"{batch}.parquet")
             write_points(paths[-1], SPACE, points, outcomes, batch=batch, seed=seed)
-            earlier = evaluated(read_points(paths[-batch - 1 :], SPACE), SPACE)
+            earlier = evaluated(read_points(paths[-batch - 1 :], SPACE), SPACE, reference.LIMIT)
     return paths
 
 
@@ -46,9 +46,11 @@ def test_points_are_read_as_they_were_asked(tmp_path):
     rows = read_points(reversed(paths), SPACE)
     assert rows["seed"].tolist() == [0] * 12 + [1] * 12
     assert rows["batch"].tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2] * 2
-    own = evaluated(rows[rows["seed"] == 1], SPACE)
+    own = evaluated(rows[rows["seed"] == 1], SPACE, reference.LIMIT)
     assert [one.point for one in own[:4]] == ask("random", SPACE, 1, 0, 4)
-    assert [one.objective is None for one in own] == [False, True, False, False] * 3
+    assert [one.speed is None and one.excess is None for one in own] == [False, True, False, False] * 3
+    judged = [(one.excess <= 0) == feasible for one, feasible in zip(own, rows["feasible"][12:]) if one.speed]
+    assert all(judged) and len(judged) == 9
     assert {type(value) for one in own for value in one.point.values()} == {int, float, str}
 
 
