@@ -29,11 +29,11 @@ from switchyard.search.space import Dimension, Point, Space
 CANDIDATES = 1500
 """Points of the whole space of which the best is taken."""
 
-NEIGHBOURS = 500
-"""Candidates around the fastest feasible point: half their coordinates are moved, by a small or a large step."""
+NEIGHBOURS = 1500
+"""Candidates around the fastest feasible point: half their coordinates are moved, all by steps of one size."""
 
-STEPS = (0.02, 0.1)
-"""Standard deviations of a small and a large step, as shares of a dimension."""
+STEPS = (0.02, 0.1, 0.3)
+"""Standard deviations of the steps, as shares of a dimension; each candidate draws one."""
 
 RESTARTS = 1
 """Starts of a process's likelihood maximisation, beside the one from the default."""
