@@ -49,7 +49,7 @@ def feasible_range():
             outcome = OBJECTIVE.outcome(*reference.var_like(SPACE.at(units)))
             return sign * outcome.speed if outcome.feasible else 10.0
 
-        return sign * differential_evolution(value, bounds, seed=1, maxiter=300, tol=1e-8, polish=False).fun
+        return sign * differential_evolution(value, bounds, seed=1, maxiter=150, tol=1e-8, polish=False).fun
 
     return most(1), most(-1)
 
@@ -62,8 +62,8 @@ def gap(paths, feasible_range):
 
 
 def test_the_optimum_is_found_quickly(tmp_path, feasible_range):
-    paths = search(tmp_path, "bayesian", 0, batches=6)
-    assert gap(paths, feasible_range) < 0.05 < gap(search(tmp_path, "random", 0, batches=6), feasible_range)
+    paths = search(tmp_path, "bayesian", 0, batches=8)
+    assert gap(paths, feasible_range) < 0.05 < gap(search(tmp_path, "random", 0, batches=8), feasible_range)
 
 
 @pytest.mark.slow
