@@ -83,7 +83,15 @@ def read_points(paths: Iterable[str | Path], space: Space) -> pd.DataFrame:
 
 
 def evaluated(rows: pd.DataFrame, space: Space, max_quality_degradation: float) -> list[Evaluated]:
-    """The points of one seed as the next batch is asked from them; a failed one has no numbers."""
+    """The points of one seed as the next batch is asked from them; a failed one has no numbers.
+
+    Raises:
+        InputError: rows of several seeds, which are searches of their own.
+    """
+    if rows["seed"].nunique() > 1:
+        raise InputError(
+            "search: a batch is asked from the points of one seed; read the files of that seed alone"
+        )
     found = []
     for row in rows.to_dict("records"):
         point = {one.name: one.nearest(row[one.name]) for one in space.dimensions}

@@ -54,6 +54,11 @@ def test_points_are_read_as_they_were_asked(tmp_path):
     assert {type(value) for one in own for value in one.point.values()} == {int, float, str}
 
 
+def test_a_batch_is_asked_from_one_seed(tmp_path):
+    with pytest.raises(InputError, match="of one seed"):
+        evaluated(read_points(files(tmp_path, batches=1), SPACE), SPACE, reference.LIMIT)
+
+
 def test_a_file_of_another_space_is_refused(tmp_path):
     paths = files(tmp_path, seeds=(0,), batches=1)
     with pytest.raises(InputError, match="not those of the space roadmap"):
