@@ -7,7 +7,7 @@ from switchyard.artifacts.digests import write_digests
 from switchyard.artifacts.files import atomic, write_json
 from switchyard.artifacts.stamps import stamp
 from switchyard.models.blocks import check_stated
-from switchyard.models.load import check_folder, copy_folder, link_hub_snapshot, load_config
+from switchyard.models.load import check_folder, copy_folder, hub_folder, link_hub_snapshot, load_config
 from switchyard.models.routers import check_family
 from switchyard.runtime.log import logged
 from switchyard.study.models import checkpoint_folder
@@ -16,7 +16,9 @@ from switchyard.study.models import checkpoint_folder
 def main(*, entry: dict[str, Any], output: Path, code: str) -> None:
     with atomic(output) as partial:
         if entry["source"] == "hub":
-            source = link_hub_snapshot(entry["repository"], entry["revision"], partial)
+            pinned = entry["repository"], entry["revision"]
+            check_family(load_config(hub_folder(*pinned, ["config.json"])))  # before gigabytes are downloaded
+            source = link_hub_snapshot(*pinned, partial)
         else:
             source = checkpoint_folder(entry)
         structure = check_family(load_config(source))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,8 @@ def copy_folder(source: Path, folder: Path) -> None:
     shutil.copytree(source, folder)
 
 
-def link_hub_snapshot(repository: str, revision: str, folder: Path) -> Path:
-    """Download a pinned revision into the hub cache and link its files into `folder`; returns its place in the cache.
+def hub_folder(repository: str, revision: str, files: Sequence[str] = HUB_FILES) -> Path:
+    """Download files of a pinned revision into the hub cache; returns their folder there.
 
     Raises:
         InputError: the revision cannot be had.
@@ -51,18 +52,23 @@ def link_hub_snapshot(repository: str, revision: str, folder: Path) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        snapshot = snapshot_download(repository, revision=revision, allow_patterns=HUB_FILES)
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(files)))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise InputError(
             f"models: {repository} at {revision[:12]} cannot be had from the hub ({type(error).__name__}); "
             "check name, revision, network and access rights"
         ) from error
+
+
+def link_hub_snapshot(repository: str, revision: str, folder: Path) -> Path:
+    """Link the files of `hub_folder` into `folder`; returns their place in the cache."""
+    snapshot = hub_folder(repository, revision)
     folder.mkdir(parents=True)
-    for path in sorted(Path(snapshot).rglob("*")):
+    for path in sorted(snapshot.rglob("*")):
         if path.is_file():
             (folder / path.relative_to(snapshot)).parent.mkdir(parents=True, exist_ok=True)
             os.symlink(path.resolve(), folder / path.relative_to(snapshot))
-    return Path(snapshot)
+    return snapshot
 
 
 def check_folder(folder: Path) -> None:

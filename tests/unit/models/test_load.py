@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from reference.damage import flip_bit
 from reference.tiny import tiny_model, tiny_tokenizer
@@ -281,3 +282,26 @@ def test_what_the_hub_does_not_give_is_named(
     message = refused(load.link_hub_snapshot, repository, revision, tmp_path / "model")
     assert repository in message and revision[:12] in message and "check name, revision" in message
     assert not (tmp_path / "model").exists()
+
+
+def test_a_model_that_cannot_be_rerouted_is_refused_before_its_weights_are_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = Path(__file__).parents[3] / "workflow_scripts" / "fetch_model.py"
+    spec = importlib.util.spec_from_file_location("fetch_model", script)
+    fetch_model = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fetch_model)
+    LlamaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2).save_pretrained(
+        tmp_path / "config"
+    )
+    asked = []
+
+    def hub_folder(repository: str, revision: str, files: list[str]) -> Path:
+        asked.append(files)
+        return tmp_path / "config"
+
+    monkeypatch.setattr(fetch_model, "hub_folder", hub_folder)
+    entry = {"source": "hub", "repository": "owner/dense", "revision": REVISION, "structure": None}
+    with pytest.raises(InputError, match="has no experts"):
+        fetch_model.main(entry=entry, output=tmp_path / "model", code="abc")
+    assert asked == [["config.json"]] and not (tmp_path / "model").exists()
