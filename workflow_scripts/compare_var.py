@@ -48,6 +48,8 @@ def main(
     stats: dict[str, Any] = {
         one: {data: stats_of(grouped[one, data]) for data in datasets} for one in configs
     }
+    for one in configs:
+        stats[one]["cache_simulation"] = grouped[one, datasets[0]][0]["cache_simulation"]
     write_json(outputs["performance"], {"model": name, "configs": stats, **made})
     write_text(outputs["table"], table(found).to_csv(index=False))
     attach_to(outputs["table"], made["provenance"])

@@ -1,5 +1,6 @@
 """Rule evaluate_var: model + routing table + text -> quality, throughput and paths, with and without VAR."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from switchyard.artifacts.stamps import stamp
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.runtime.log import logged
 from switchyard.runtime.progress import bar
-from switchyard.var.evaluation import evaluate, identified
+from switchyard.var.evaluation import cache_simulation, evaluate, identified
 from switchyard.var.router import VARRouter
 
 
@@ -31,32 +32,26 @@ def main(
     loaded, tokenizer = load_model(model, dtype=dtype, gpu_mem_gb=gpu_mem_gb), load_tokenizer(model)
     texts = {dataset: read_table(path) for dataset, path in datasets.items()}
     digest = folder_digest(model)
-    places = iter(outputs)
+    runs = product({"baseline": None, **configs}.items(), var["datasets"].items(), var["seeds"])
     with bar(len(outputs), f"evaluate_var {name}", unit="runs") as progress:
-        for config, settings in {"baseline": None, **configs}.items():
-            for dataset, entry in var["datasets"].items():
-                for seed in var["seeds"]:
-                    rule = settings and VARRouter.from_study(
-                        {**settings, "tokens_per_second": var["tokens_per_second"]}, {"routing_table": table}
-                    )
-                    asked = {"max_length": entry["max_length"], "samples": var["samples"], "seed": seed}
-                    found = evaluate(
-                        loaded, tokenizer, rule, texts[dataset], **asked, batch_tokens=batch_tokens
-                    )
-                    made = stamp(
-                        code=code,
-                        config={
-                            **asked,
-                            "config": config,
-                            "settings": settings,
-                            "dataset": entry,
-                            "dtype": dtype,
-                        },
-                        inputs={"model": digest, "table": table, "dataset": datasets[dataset]},
-                        model={"name": name},
-                    )
-                    write_json(next(places), identified(found, config, name, dataset, seed, rule, made))
-                    progress.update(1)
+        for ((config, settings), (dataset, entry), seed), place in zip(runs, outputs, strict=True):
+            rule = None
+            if settings is not None:
+                settings = {**settings, "tokens_per_second": var["tokens_per_second"]}
+                rule = VARRouter.from_study(settings, {"routing_table": table})
+            asked = {"max_length": entry["max_length"], "samples": var["samples"], "seed": seed}
+            given = (loaded, tokenizer, rule, texts[dataset])
+            found = evaluate(*given, **asked, batch_tokens=batch_tokens)
+            if rule and (dataset, seed) == (next(iter(texts)), var["seeds"][0]):
+                found["cache_simulation"] = cache_simulation(*given, **asked, batch_tokens=batch_tokens)
+            made = stamp(
+                code=code,
+                config={**asked, "config": config, "settings": settings, "dataset": entry, "dtype": dtype},
+                inputs={"model": digest, "table": table, "dataset": datasets[dataset]},
+                model={"name": name},
+            )
+            write_json(place, identified(found, config, name, dataset, seed, rule, made))
+            progress.update(1)
 
 
 if __name__ == "__main__":

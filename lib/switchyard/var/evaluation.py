@@ -18,6 +18,7 @@ from switchyard.evaluation.sequences import Sample, build_samples
 from switchyard.routing.attachment import attach
 from switchyard.text.kinds import kind_of
 from switchyard.var.router import VARRouter
+from switchyard.var.simulation import Recorder, Simulation, simulate
 
 
 def draw_samples(samples: Sequence[Sample], number: int, seed: int) -> list[Sample]:
@@ -41,6 +42,7 @@ def evaluate(
     samples: int,
     seed: int,
     batch_tokens: int,
+    observer: Callable[..., None] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """`evaluation`, `throughput`, `memory`, `var_stats` and `samples` of a result.
@@ -59,11 +61,12 @@ def evaluate(
         samples: how many are drawn without replacement.
         seed: of the draw.
         batch_tokens: most tokens of a batch, padding included.
+        observer: is shown every layer's routing (`attach`); the model's own router runs for all tokens then.
         progress: called with the number of sequences done.
     """
     drawn = draw_samples(build_samples(dataset, tokenizer, max_length=max_length), samples, seed)
     tokens = sum(len(sequence.input_ids) for sample in drawn for sequence in sample.sequences)
-    with attach(model, rule, own_when_full=False) as attachment:
+    with attach(model, rule, observer=observer, own_when_full=False) as attachment:
         start = time.perf_counter()
         scores = run_samples(model, tokenizer, attachment, kind_of(dataset), drawn, batch_tokens, progress)
         seconds = time.perf_counter() - start
@@ -151,3 +154,16 @@ def identified(
         **found,
         "provenance": provenance,
     }
+
+
+def cache_simulation(
+    model: torch.nn.Module, tokenizer: Any, rule: VARRouter, dataset: pa.Table, **settings: Any
+) -> dict[str, int]:
+    """Look-ups of all layers, and hits of a cache that is written after each forward, as VAR's, and after each token.
+
+    The evaluation is run once more to record what each layer is shown; arguments are those of `evaluate`.
+    """
+    recorder = Recorder()
+    evaluate(model, tokenizer, rule, dataset, observer=recorder.observe, **settings)
+    found = [simulate(one, rule.config, rule.tokens_per_second) for one in recorder.streams().values()]
+    return dict(zip(Simulation._fields, map(sum, zip(*found, strict=True)), strict=True))

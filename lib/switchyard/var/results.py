@@ -40,6 +40,7 @@ def compare(runs: Runs, timings: Mapping[str, Mapping[str, Sequence[float]]] | N
                 "throughput": {"baseline": _tokens_per_second(before), "var": _tokens_per_second(own)},
                 "speed": timings and _speed(timings[BASELINE], timings[name]),
                 "var_stats": stats_of(own),
+                "cache_simulation": own[0].get("cache_simulation"),
                 "memory": {
                     key: max(run["memory"][key] for run in own) for key in ("var_bytes", "peak_bytes")
                 },

@@ -7,14 +7,22 @@ forward, but a recorded stream says what it would have found.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from itertools import groupby
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 
 from switchyard.errors import InputError
+from switchyard.routing.weighting import router_probabilities
 from switchyard.var.config import VARConfig
+from switchyard.var.lookup import FAST
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from switchyard.routing.selection import Selection, TokenContext
 
 _Key = tuple[int, ...]
 
@@ -27,6 +35,34 @@ class Stream(NamedTuple):
     confidence: np.ndarray  # float32 [T], largest router probability
     forward: np.ndarray  # int64 [T], number of the forward, ascending
     fast: np.ndarray | None = None  # bool [T], tokens that take the fast path; None for none
+
+
+class Recorder:
+    """An `attach` observer of VAR that keeps the stream of every layer."""
+
+    def __init__(self) -> None:
+        self._forward = -1
+        self._parts: dict[int, list[Stream]] = defaultdict(list)
+
+    def observe(self, layer: int, logits: Tensor, selection: Selection, context: TokenContext) -> None:
+        """Take one layer of a forward."""
+        self._forward += not self._parts or layer == min(self._parts)
+        real = context.is_token
+        columns = (
+            context.token_id,
+            context.previous,
+            router_probabilities(logits).amax(dim=-1),
+            torch.full_like(context.token_id, self._forward),
+            selection.path == FAST,
+        )
+        self._parts[layer].append(Stream(*(column[real].cpu().numpy() for column in columns)))
+
+    def streams(self) -> dict[int, Stream]:
+        """By layer."""
+        return {
+            layer: Stream(*map(np.concatenate, zip(*parts, strict=True)))
+            for layer, parts in self._parts.items()
+        }
 
 
 class Simulation(NamedTuple):

@@ -18,7 +18,7 @@ from switchyard.evaluation.sequences import build_samples
 from switchyard.routing import attach
 from switchyard.traces.writer import TraceWriter
 from switchyard.var import RoutingTable, VARConfig, VARRouter
-from switchyard.var.evaluation import draw_samples, evaluate, identified, pooled
+from switchyard.var.evaluation import cache_simulation, draw_samples, evaluate, identified, pooled
 
 TEXT = "the dog reads and the cat writes it in a house for all of their other first"
 
@@ -157,3 +157,17 @@ def half(router: VARRouter) -> RoutingTable:
         "weights": [rows.weights[0, token].tolist() for token in ids],
     }
     return RoutingTable.of(pa.table(columns))
+
+
+def test_the_simulation_finds_the_hits_of_the_run_itself_and_more_token_by_token(
+    model: Any, tokenizer: Any
+) -> None:
+    config = VARConfig(confidence_threshold=0.2, context_window_size=1)
+    rule = VARRouter(config, half(every_token(model)))
+    asked = {"max_length": 16, "samples": 8, "seed": 0, "batch_tokens": 64}
+    found = cache_simulation(model, tokenizer, rule, pages(), **asked)
+    own = run(model, tokenizer, VARRouter(config, half(every_token(model))))["var_stats"]["overall"]
+    calls, shares = own["total_calls"], own["routing_distribution"]
+    assert found["lookups"] == round(calls * (shares["cached"] + shares["learned"]) / 100)
+    assert found["forward_hits"] == round(calls * shares["cached"] / 100) > 0
+    assert found["sequential_hits"] > found["forward_hits"]
