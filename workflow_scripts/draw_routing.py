@@ -4,9 +4,8 @@ from pathlib import Path
 
 from switchyard.artifacts.files import read_json, read_table
 from switchyard.artifacts.stamps import stamp
-from switchyard.charts.observed import OBSERVED, Observed
+from switchyard.charts.observed import OBSERVED, Observed, draw
 from switchyard.charts.routing.token_types import TokenTypes
-from switchyard.charts.save import save
 from switchyard.runtime.log import logged
 from switchyard.runtime.progress import bar
 
@@ -34,10 +33,7 @@ def main(
     inputs = {"statistics": statistics, "counts": counts, "context": context, "verdict": verdict}
     made = stamp(code=code, config={}, inputs=inputs, model={"name": name})
     with bar(len(OBSERVED), f"draw_routing {name}", unit="figures") as progress:
-        for figure, draw in OBSERVED.items():
-            drawn = draw(found)
-            save(drawn.drawing, folder, figure, made, page=drawn.page)
-            progress.update(1)
+        draw(found, folder, made, progress.update)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
 
+from switchyard.arguments import add_verb
 from switchyard.artifacts.digests import DIGESTS
 from switchyard.artifacts.files import atomic, read_json, write_text
 from switchyard.artifacts.verify import register as register_verify
+from switchyard.charts.verbs import register as register_charts
 from switchyard.errors import ERROR_LINE, InputError
 from switchyard.observation.verbs import register as register_observation
 from switchyard.planning.verbs import register as register_systems
+from switchyard.var.verbs import register as register_var
 
 
 def describe(arguments: argparse.Namespace) -> None:
@@ -66,22 +70,29 @@ def parser() -> argparse.ArgumentParser:
     """All verbs with their options."""
     top = argparse.ArgumentParser(prog="switchyard", description=__doc__)
     verbs = top.add_subparsers(required=True, metavar="verb")
-    verb = verbs.add_parser("describe", help=describe.__doc__, description=describe.__doc__)
+    verb = add_verb(verbs, "describe", describe)
     verb.add_argument("model", type=Path, help="a Hugging Face model folder")
-    verb.set_defaults(run=describe)
-    verb = verbs.add_parser("ship-models", help=ship_models.__doc__, description=ship_models.__doc__)
+    verb = add_verb(verbs, "ship-models", ship_models)
     verb.add_argument("--from", dest="study", type=Path, required=True, help="results folder of the study")
     verb.add_argument("--to", type=Path, default=Path("resources"), help="folder that models are shipped in")
-    verb.set_defaults(run=ship_models)
     register_observation(verbs)
+    register_var(verbs)
+    register_charts(verbs)
     register_systems(verbs)
     register_verify(verbs)
     return top
 
 
+def dashed(words: list[str]) -> list[str]:
+    """The words of a command line with `--max_samples` as `--max-samples`; what follows a bare `--` as it is."""
+    end = words.index("--") if "--" in words else len(words)
+    options = [re.sub("^--[^=]+", lambda option: option[0].replace("_", "-"), word) for word in words[:end]]
+    return [*options, *words[end:]]
+
+
 def main() -> int:
     """Run a verb, whose answer is the exit status; an `InputError` is one line on stderr and exit status 2."""
-    arguments = parser().parse_args()
+    arguments = parser().parse_args(dashed(sys.argv[1:]))
     try:
         code = arguments.run(arguments) or 0
         sys.stdout.flush()

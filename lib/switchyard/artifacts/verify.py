@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from switchyard.arguments import add_verb
 from switchyard.artifacts.digests import check_weight_file
 from switchyard.artifacts.files import check_pages, read_json
 from switchyard.errors import InputError
@@ -46,6 +47,5 @@ def _error(path: Path) -> InputError | None:
 
 def register(verbs: argparse._SubParsersAction) -> None:
     """Add `verify`, which sets `run`."""
-    verb = verbs.add_parser("verify", help=verify.__doc__, description=verify.__doc__)
+    verb = add_verb(verbs, "verify", verify)
     verb.add_argument("folder", type=Path, help="folder of a study, results/<study>, or any other")
-    verb.set_defaults(run=verify)

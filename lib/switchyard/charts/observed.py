@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -15,17 +16,18 @@ from switchyard.charts.routing.layers import Figure
 from switchyard.charts.routing.routing_consistency import routing_consistency
 from switchyard.charts.routing.token_expert_heatmap import token_expert_heatmap
 from switchyard.charts.routing.token_types import TokenTypes
+from switchyard.charts.save import save
 
 
 class Observed(NamedTuple):
-    """What was found about one model."""
+    """What was found about one model; None where a table is not there."""
 
     types: TokenTypes
-    counts: pd.DataFrame
+    counts: pd.DataFrame | None
     """`expert_counts.parquet`."""
-    context: pd.DataFrame
+    context: pd.DataFrame | None
     """`context.parquet`."""
-    num_experts: int
+    num_experts: int | None
 
 
 OBSERVED: dict[str, Callable[[Observed], Figure]] = {
@@ -38,3 +40,19 @@ OBSERVED: dict[str, Callable[[Observed], Figure]] = {
     ),
     "context_gain": lambda found: context_gain(found.context),
 }
+
+NEEDED = {"token_expert_heatmap": "counts", "context_gain": "context"}
+"""The table that a figure is drawn from beside the token types."""
+
+
+def drawable(found: Observed) -> list[str]:
+    """Names of the figures whose tables are there."""
+    return [name for name in OBSERVED if name not in NEEDED or getattr(found, NEEDED[name]) is not None]
+
+
+def draw(found: Observed, folder: Path, made: Mapping[str, Any], progress: Callable[[int], object]) -> None:
+    """Draw what can be drawn into a folder; `progress` is called with 1 after each figure."""
+    for name in drawable(found):
+        drawn = OBSERVED[name](found)
+        save(drawn.drawing, folder, name, dict(made), page=drawn.page)
+        progress(1)

@@ -43,6 +43,7 @@ def observe_shard(
     """Write `out`, the counts of the batches of shard `shard` of `shards`.
 
     A run that was cut short goes on from its newest checkpoint; what it writes is what an uninterrupted run would have.
+    A finished file of the same inputs is left as it is.
 
     Args:
         model: a Hugging Face MoE model in evaluation mode; its head does not run.
@@ -74,6 +75,9 @@ def observe_shard(
     }
     head = {"inputs": sha256_json(inputs), "shard": shard, "shards": shards}
     checkpoints = Checkpoints(out, head)
+    if checkpoints.is_finished():
+        checkpoints.drop()
+        return
     batches = shard_range(windows.batches, shard, shards)
     seen, start = checkpoints.newest(tallies) or (empty, batches.start)
     _report(progress, seen.totals["tokens"])

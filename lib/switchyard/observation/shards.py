@@ -134,6 +134,14 @@ class Checkpoints:
             log.warning("%s: made from other inputs or settings; ignored", path)
         return None
 
+    def is_finished(self) -> bool:
+        """Whether the shard's own file is there and of the same inputs."""
+        try:
+            head = _head(self.out)
+        except InputError:
+            return False
+        return {name: head[name] for name in self.head} == self.head
+
     def drop(self) -> None:
         """Delete all of them."""
         self._drop(0)

@@ -20,6 +20,7 @@ def summary_text(
     Args:
         seen: the observation of the whole corpus.
         names: the strings of the token ids that were seen.
+        corpus: what was read, in words.
     """
     lines = ["Routing analysis", "=" * 60, *_totals(seen, model, corpus, shards, batches)]
     for place in range(len(seen.statistics.layers)):
@@ -37,7 +38,7 @@ def kept_contexts(seen: Observation) -> dict[int, float]:
 def _totals(seen: Observation, model: str, corpus: str, shards: int, batches: int) -> Iterator[str]:
     statistics, totals = seen.statistics, seen.totals
     yield f"Model: {model}, {statistics.num_experts} experts, {statistics.top_k} used per token"
-    yield f"Corpus: {corpus} (offline side), domains: {', '.join(statistics.domains)}"
+    yield f"Corpus: {corpus}, domains: {', '.join(statistics.domains)}"
     yield f"Work: {batches:,} batches in {shards} shards"
     yield f"Tokens counted: {totals['tokens']:,}"
     yield f"Special tokens, not counted: {totals['special']:,}"

@@ -175,6 +175,12 @@ class Windows:
         self.batches = int(self._batch[-1]) + 1
         self.domains: list[str] = sorted(table["domain"].unique().to_pylist())
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of all windows, special ones included."""
+        groups, ids = range(self._file.num_row_groups), SCHEMA.names.index("token_ids")
+        return sum(self._file.metadata.row_group(group).column(ids).num_values for group in groups)
+
     def read(self, batches: range) -> Iterator[Batch]:
         """The batches of a range in their order, a row group in memory at a time."""
         ends = np.cumsum(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
+
+from switchyard.arguments import add_verb, at_least
 
 
 def plan(arguments: argparse.Namespace) -> int:
@@ -36,32 +37,19 @@ def plan(arguments: argparse.Namespace) -> int:
 
 def register(verbs: argparse._SubParsersAction) -> None:
     """Add `plan`, which sets `run`; the answer of `run` is the exit status."""
-    verb = verbs.add_parser("plan", help=plan.__doc__, description=plan.__doc__)
-    verb.set_defaults(run=plan)
-    add = verb.add_argument
+    add = add_verb(verbs, "plan", plan).add_argument
     add("--study", type=Path, help="a file of studies/, laid over config.yaml (default: none)")
     add("--directory", type=Path, help="where results go (default: the checkout)")
     add("--all", action="store_true", help="plan every job, not only what is missing or stale")
     add("--json", action="store_true", help="print JSON")
     add(
         "--tokens-per-second",
-        type=_at_least(0.001),
+        type=at_least(0.001),
         help="of one job with the model's own routing (default: hours from benchmark files of earlier runs)",
     )
-    add("--cores", type=_at_least(1, int), help="cores that run jobs (default: this machine's)")
-    add("--mem-gb", type=_at_least(0.001), help="host memory (default: this machine's)")
-    add("--gpu-mem-gb", type=_at_least(0), help="memory of a card, 0 for none (default: this machine's)")
-    add("--cards", type=_at_least(1, int), help="cards (default: this machine's, or 1 with --gpu-mem-gb)")
-    add("--disk-gb", type=_at_least(0), help="free disk (default: that of the folder's file system)")
+    add("--cores", type=at_least(1, int), help="cores that run jobs (default: this machine's)")
+    add("--mem-gb", type=at_least(0.001), help="host memory (default: this machine's)")
+    add("--gpu-mem-gb", type=at_least(0), help="memory of a card, 0 for none (default: this machine's)")
+    add("--cards", type=at_least(1, int), help="cards (default: this machine's, or 1 with --gpu-mem-gb)")
+    add("--disk-gb", type=at_least(0), help="free disk (default: that of the folder's file system)")
     add("extra", nargs="*", help="after --: options that are handed to snakemake")
-
-
-def _at_least(least: float, kind: type = float) -> Callable[[str], float]:
-    """A reader of numbers for argparse."""
-
-    def number(text: str) -> float:
-        if not least <= (found := kind(text)) < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text}; give {least:g} or more")
-        return found
-
-    return number

@@ -167,7 +167,9 @@ def attach(
     """
     core = getattr(model, "base_model", model)
     if core in _attached:
-        raise InputError("attach: the model has a rule already, leave its `with` block first")
+        raise InputError(
+            "attach: the model has a rule already; leave its `with` block first, or disable_var or unpatch"
+        )
     structure = describe(model.config)
     attachment = Attachment(find_moe_blocks(model), structure, _fill_in(rule, structure), observer)
     _check_rule(rule, attachment)

@@ -197,8 +197,8 @@ def _pages(rows: Iterable[Row], column: str) -> Iterator[Text]:
         yield Text(wikitext.detokenise(page.values["page"]))
 
 
-def documents_of(path: str | Path, side: str) -> Iterator[tuple[str, str]]:
-    """(domain, text) of the documents on one side of a written corpus, in its order.
+def documents_of(path: str | Path, side: str | None) -> Iterator[tuple[str, str]]:
+    """(domain, text) of the documents on one side of a written corpus, or on all (None), in its order.
 
     Where all have the same domain, its documents are dealt out by their digest to `FOLDS` parts that stand in for
     domains, so that what is counted on some can be compared with others.
@@ -212,6 +212,6 @@ def documents_of(path: str | Path, side: str) -> Iterator[tuple[str, str]]:
             f"{path}: {len(domains)} domains, {MOST_DOMAINS} at most; name a coarser column as the corpus's `domain`"
         )
     for row in _rows(path):
-        if row["side"] == side:
+        if side in (None, row["side"]):
             fold = f"part {int(row['digest'][12:20], 16) % FOLDS + 1} of {FOLDS}"
             yield (row["domain"] if len(domains) > 1 else fold), row["text"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -107,6 +107,20 @@ def read_routing_table(
     counted = None if counts is None else read_table(counts)
     settings = {"top_k": top_k, "normalise": normalise, "num_experts": num_experts}
     return RoutingTable.of(routing_table(stats, counts=counted, place=str(path), **settings), place=str(path))
+
+
+def table_for_model(
+    path: str | Path, structure: Mapping[str, Any], *, counts: str | Path | None = None
+) -> RoutingTable:
+    """`read_routing_table` for a model of this structure (`switchyard.models.blocks.describe`).
+
+    Raises:
+        InputError: the file says too little, or is of another model.
+    """
+    sizes = {name: structure[name] for name in ("top_k", "normalise", "num_experts")}
+    table = read_routing_table(path, counts=counts, **sizes)
+    table.check_model(layers=structure["num_layers"], vocabulary=structure["vocab_size"])
+    return table
 
 
 class OnDevice(NamedTuple):

@@ -18,7 +18,7 @@ from switchyard.routing.attachment import attach
 from switchyard.var.config import VARConfig
 from switchyard.var.performance import performance_summary
 from switchyard.var.router import VARRouter
-from switchyard.var.table import RoutingTable, read_routing_table
+from switchyard.var.table import RoutingTable, table_for_model
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig
@@ -37,25 +37,39 @@ class VARMixtralWrapper(nn.Module):
 
     The rule stays attached while VAR is enabled, so that the caches outlive a forward, the steps of a `generate` and
     the calls. They and the statistics begin anew with `enable_var`, with another config, and with another
-    `context_window_size` or `fast_path_experts`. With beam search or assisted generation, where rows are not sequences
-    that only grow, the cached path is off, which is logged once.
+    `context_window_size`, `fast_path_experts` or `routing_stats_path`. With beam search or assisted generation, where
+    rows are not sequences that only grow, the cached path is off, which is logged once.
 
     Args:
         model: from transformers, in evaluation mode.
         config: with `routing_stats_path` for a fast path; `enable_var` says whether VAR is on at first.
         patch_layers: MoE blocks under VAR, counted from 0; None for all.
+        counts: `expert_counts.parquet` of the same run, for statistics that name one expert of a token only.
 
     Raises:
-        InputError: the model has no MoE blocks or not these layers, or the table is of another model.
+        InputError: the model has no MoE blocks or not these layers, is under a rule already, or the table is of
+            another model.
     """
 
     def __init__(
-        self, model: nn.Module, config: VARConfig, patch_layers: Collection[int] | None = None
+        self,
+        model: nn.Module,
+        config: VARConfig,
+        patch_layers: Collection[int] | None = None,
+        *,
+        counts: str | Path | None = None,
     ) -> None:
         super().__init__()
+        if isinstance(model, VARMixtralWrapper):
+            raise InputError(
+                "VAR: the model is wrapped already; set its `config`, or call its disable_var and wrap its `model`"
+            )
         self.model = model
         self.patch_layers = patch_layers
+        self.counts = counts
         self._config = config
+        self._table: RoutingTable | None = None
+        self._table_path: str | None = None
         self._router: VARRouter | None = None
         self._attached = ExitStack()
         self._enabled = self._said = False
@@ -64,7 +78,7 @@ class VARMixtralWrapper(nn.Module):
             raise InputError(
                 f"VAR: layer {wrong[0]} is none of the model's {layers} MoE blocks; count them from 0"
             )
-        self._table = self._read_table()
+        self._read_table()
         if config.enable_var:
             self.enable_var()
 
@@ -76,10 +90,9 @@ class VARMixtralWrapper(nn.Module):
     @config.setter
     def config(self, config: VARConfig) -> None:
         self._config = config
-        self._table = self._read_table()
+        self._read_table()
         if self._enabled:
-            self.disable_var()
-            self.enable_var()
+            self._begin_anew()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own forward, with its arguments."""
@@ -140,22 +153,21 @@ class VARMixtralWrapper(nn.Module):
 
     def _follow_config(self) -> None:
         """Attach again where the config changed what takes effect there, or VAR was switched in it."""
+        has_other_table = self.config.routing_stats_path != self._table_path
+        if has_other_table:
+            self._read_table()
         if self.config.enable_var != self._enabled:
             self.enable_var() if self.config.enable_var else self.disable_var()
-        if self._enabled and not self._router.is_current:
-            self.disable_var()
-            self.enable_var()
+        if self._enabled and (has_other_table or not self._router.is_current):
+            self._begin_anew()
 
-    def _read_table(self) -> RoutingTable | None:
-        path = self.config.routing_stats_path
-        if path is None:
-            return None
-        structure = describe(self.model.config)
-        table = read_routing_table(
-            path, **{name: structure[name] for name in ("top_k", "normalise", "num_experts")}
-        )
-        table.check_model(layers=structure["num_layers"], vocabulary=structure["vocab_size"])
-        return table
+    def _begin_anew(self) -> None:
+        self.disable_var()
+        self.enable_var()
+
+    def _read_table(self) -> None:
+        path = self._table_path = self.config.routing_stats_path
+        self._table = path and table_for_model(path, describe(self.model.config), counts=self.counts)
 
 
 def _generation_mode(model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> str:
