@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import random
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +15,14 @@ WORDS = (
     "Pole vault dog cat tree house reads writes ends begins"
 )
 """Words that get tokens of their own; other text is spelled in bytes."""
+
+
+def write_documents(path: Path, *, number: int = 24, words: int = 30, seed: int = 0) -> list[str]:
+    """Documents of random `WORDS` as JSON lines with a column `text`; returns them."""
+    draw = random.Random(seed)
+    texts = [" ".join(draw.choices(WORDS.split(), k=words)) for _ in range(number)]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return texts
 
 
 def tiny_tokenizer() -> Any:

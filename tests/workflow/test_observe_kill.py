@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reference.tiny import WORDS, tiny_model, tiny_tokenizer
+from reference.tiny import WORDS, tiny_model, tiny_tokenizer, write_documents
 from switchyard.observation.windows import write_windows
 
 OBSERVE = """
@@ -60,3 +60,35 @@ def test_a_killed_shard_is_an_undisturbed_one(tmp_path: Path) -> None:
     assert resumed.returncode == 0 and int(told) >= 30  # tokens that it did not run again
     assert out.read_bytes() == (tmp_path / "whole" / "0.safetensors").read_bytes()
     assert [path.name for path in out.parent.iterdir()] == ["0.safetensors"]
+
+
+@pytest.mark.slow
+def test_the_verb_killed_goes_on_and_writes_the_same(tmp_path: Path) -> None:
+    tiny_model().save_pretrained(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    write_documents(tmp_path / "text.jsonl", number=400)
+    tables = (
+        "routing_stats.parquet",
+        "expert_counts.parquet",
+        "context_counts.parquet",
+        "analysis_summary.txt",
+    )
+
+    def start(output: str) -> subprocess.Popen:
+        options = "--model model --text text.jsonl --max-length 16 --batch_size 1 --checkpoint_tokens 100"
+        command = [sys.executable, "-m", "switchyard", "observe", *options.split(), "--output", output]
+        return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+
+    assert start("whole").wait(timeout=300) == 0
+    killed, work = start("cut"), tmp_path / "cut" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not list(work.glob("0.checkpoint-*.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait(timeout=60) == -signal.SIGKILL and not (work / "0.safetensors").exists()
+
+    resumed = start("cut")
+    told = resumed.communicate(timeout=300)[0]
+    assert resumed.returncode == 0 and "goes on after" in told
+    for name in tables:
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

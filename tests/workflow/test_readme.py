@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from reference.tiny import tiny_model, tiny_tokenizer, write_documents
 from workflow.checkout import RESULTS, ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -17,6 +19,12 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
+OWN = "my-model"
+"""Stands in the examples that need a model and a text of the reader's own."""
+
+EXAMPLES = [block for block in blocks("python") if OWN not in block]
 
 
 def make_commands() -> list[str]:
@@ -43,10 +51,10 @@ def test_links_lead_somewhere(target: str):
     assert (ROOT / target).exists()
 
 
-@pytest.mark.parametrize("number", range(len(blocks("python"))))
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_python_examples_run(number: int):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, "-c", blocks("python")[number]]  # as a reader would, with .venv alone
+    command = [sys.executable, "-c", EXAMPLES[number]]  # as a reader would, with .venv alone
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert "torch.Size" in ran.stdout
@@ -73,13 +81,36 @@ def test_the_plan_is_made():
 
 
 def test_verbs_run_on_the_tables_of_a_study(smoke: Path, tmp_path: Path):
-    lines = [line for line in verbs() if " plan " not in line]
+    lines = [line for line in verbs() if "results/pocket/" in line]
     assert len(lines) == 2
     for line in lines:
         words = line.replace("results/pocket", str(smoke / RESULTS)).split()
         ran = subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, capture_output=True, text=True)
         assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "hypothesis" / "verdict.json").exists() and (tmp_path / "ceiling.json").exists()
+
+
+@pytest.mark.slow
+def test_any_model_and_text(tmp_path: Path):
+    """The commands in their order, then the two lines in a script, in a folder with a model and texts."""
+    tiny_model().save_pretrained(tmp_path / OWN)
+    tiny_tokenizer().save_pretrained(tmp_path / OWN)
+    for seed, name in enumerate(("my-text.jsonl", "my-test.jsonl")):
+        write_documents(tmp_path / name, seed=seed)
+    lines = [line for line in verbs() if "results/" not in line and " plan " not in line]
+    assert len(lines) == 6
+    for line in lines:
+        ran = subprocess.run(
+            [sys.executable, *shlex.split(line)[1:]], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert ran.returncode == 0, ran.stderr
+    assert "Comparison: Baseline vs VAR" in ran.stdout
+    assert len(list((tmp_path / "figures").glob("*.png"))) == 6
+    [script] = [block for block in blocks("python") if OWN in block]
+    (tmp_path / "script.py").write_text(script)
+    ran = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "torch.Size" in ran.stdout and "VAR Routing Distribution:" in ran.stdout
 
 
 def test_results_named_in_the_table_are_made(smoke: Path):

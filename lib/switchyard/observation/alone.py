@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -111,7 +112,7 @@ def observe_text(checkpoint: Checkpoint, asked: Observed, places: Places) -> Non
             shard,
             model_digest=digest,
             stamp={"code": code},
-            progress=progress.update,
+            progress=_Told(progress.update),
             **settings,
         )
     made = stamp(
@@ -131,6 +132,19 @@ def observe_text(checkpoint: Checkpoint, asked: Observed, places: Places) -> Non
         batches=whole.batches,
     )
     print(f"{places.statistics} and, beside it, .csv, counts and analysis_summary.txt")
+
+
+class _Told:
+    """Progress that says where a run goes on: the first tokens reported are those of an earlier one, or none."""
+
+    def __init__(self, update: Callable[[int], object]) -> None:
+        self._update, self._is_first = update, True
+
+    def __call__(self, tokens: int) -> None:
+        if self._is_first and tokens:
+            print(f"goes on after {tokens:,} tokens", flush=True)
+        self._is_first = False
+        self._update(tokens)
 
 
 def _cut(checkpoint: Checkpoint, asked: Observed, windows: Path, code: str) -> None:

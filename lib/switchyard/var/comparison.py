@@ -202,6 +202,13 @@ def summary(comparison: Mapping[str, Any]) -> str:
         f"  Difference: {100 * comparison['quality']['perplexity_change']:+.2f}%",
         "",
     ]
+    if accuracy := comparison["quality"]["accuracy"]:
+        rows += [
+            "Accuracy:",
+            f"  Baseline: {100 * accuracy['baseline']:.2f}%",
+            f"  VAR:      {100 * accuracy['var']:.2f}%",
+            "",
+        ]
     if faster:
         rows += [
             "Throughput:",

@@ -213,6 +213,7 @@ def _compare(baseline: Path, var: Path, output: Path | None) -> None:
     (found,) = compare({(BASELINE, dataset): [before], ("var", dataset): [after]}, None)
     found |= {"name": after["name"]}
     print(summary(found))
+    print("\nSpeed-up is judged where a study measures both side by side; these two ran one after the other.")
     if output:
         made = stamp(
             code=fingerprint(Path(__file__), "switchyard.var.verbs"),

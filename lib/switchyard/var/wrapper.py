@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -33,7 +34,8 @@ class VARMixtralWrapper(nn.Module):
     """A mixture-of-experts causal language model, Mixtral or another, under VAR; used like the model itself.
 
     What the wrapper does not have is the model's: `wrapper.device`, `wrapper.generation_config`. `wrapper.config` is
-    the VARConfig; a field that is set takes effect with the next forward. The model's own is `wrapper.model.config`.
+    the VARConfig; a field that is set takes effect with the next forward. It is the one that was given until
+    `enable_var` or `disable_var` switches it, which makes a copy. The model's own is `wrapper.model.config`.
 
     The rule stays attached while VAR is enabled, so that the caches outlive a forward, the steps of a `generate` and
     the calls. They and the statistics begin anew with `enable_var`, with another config, and with another
@@ -65,6 +67,7 @@ class VARMixtralWrapper(nn.Module):
                 "VAR: the model is wrapped already; set its `config`, or call its disable_var and wrap its `model`"
             )
         self.model = model
+        self.training = model.training
         self.patch_layers = patch_layers
         self.counts = counts
         self._config = config
@@ -92,7 +95,7 @@ class VARMixtralWrapper(nn.Module):
         self._config = config
         self._read_table()
         if self._enabled:
-            self._begin_anew()
+            self._begin_anew() if config.enable_var else self.disable_var()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own forward, with its arguments."""
@@ -115,7 +118,7 @@ class VARMixtralWrapper(nn.Module):
         """Route by VAR from here on, with empty caches and statistics; nothing to do where it is on."""
         if self._enabled:
             return
-        self.config.enable_var = True
+        self._switch(True)
         rule = VARRouter(self.config, self._table, self.patch_layers)
         self._router = self._attached.enter_context(attach(self.model, rule)).rule
         self._enabled = True
@@ -123,7 +126,8 @@ class VARMixtralWrapper(nn.Module):
     def disable_var(self) -> None:
         """Give the model its own routing back, bit for bit; the statistics stay until VAR is enabled again."""
         self._attached.close()
-        self._enabled = self.config.enable_var = False
+        self._enabled = False
+        self._switch(False)
 
     def get_performance_stats(self) -> dict[str, Any]:
         """`overall` and `per_layer`: routing_distribution in %, cache_hit_rate in %, total_calls.
@@ -161,8 +165,14 @@ class VARMixtralWrapper(nn.Module):
         if self._enabled and (has_other_table or not self._router.is_current):
             self._begin_anew()
 
+    def _switch(self, on: bool) -> None:
+        """Say so in the config, but not in the caller's own, which may configure other wrappers."""
+        if self.config.enable_var != on:
+            self._config = dataclasses.replace(self.config, enable_var=on)
+
     def _begin_anew(self) -> None:
-        self.disable_var()
+        self._attached.close()
+        self._enabled = False
         self.enable_var()
 
     def _read_table(self) -> None:
