@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -170,6 +171,58 @@ def test_what_it_does_not_have_is_the_models() -> None:
     assert not model.model._forward_hooks
 
 
+@torch.no_grad()
+def test_a_table_that_is_named_later_is_read(stats: Path) -> None:
+    wrapper = VARMixtralWrapper(random_model("mixtral"), VARConfig(cache_size=0))
+    batch = padded_batch("right")
+    wrapper(**batch)
+    assert distribution(wrapper)["fast"] == 0.0
+    wrapper.config.routing_stats_path = str(stats)
+    found = wrapper(**batch).logits
+    assert distribution(wrapper)["fast"] > 0
+    expected = VARMixtralWrapper(random_model("mixtral"), VARConfig.from_routing_stats(stats, cache_size=0))
+    assert torch.equal(found, expected(**batch).logits)
+    wrapper.config.routing_stats_path = None
+    assert torch.equal(wrapper(**batch).logits, random_model("mixtral")(**batch).logits)
+
+
+@torch.no_grad()
+def test_one_config_serves_several_wrappers(stats: Path) -> None:
+    config, batch = VARConfig.from_routing_stats(stats), padded_batch("right")
+    first = VARMixtralWrapper(random_model("mixtral"), config)
+    first.disable_var()
+    assert config.enable_var and not first.config.enable_var
+    second = VARMixtralWrapper(first.model, config, patch_layers=[0])
+    second(**batch)
+    assert second.get_performance_stats()["overall"]["total_calls"] == 19
+    config.entropy_threshold = 0.1  # still the config of the second
+    second(**batch)
+    assert distribution(second)["fast"] < distribution(second)["learned"]
+    second.config = VARConfig(enable_var=False)
+    assert torch.equal(second(**batch).logits, random_model("mixtral")(**batch).logits)
+
+
+@torch.no_grad()
+def test_statistics_of_one_expert_need_counts(stats: Path, tmp_path: Path) -> None:
+    table = pq.read_table(stats)
+    write_table(tmp_path / "plain.parquet", table.drop_columns(["experts", "weights"]))
+    rows = [(token, expert, 9 - expert) for token in table["token_id"].to_pylist() for expert in (5, 1)]
+    token, expert, count = map(list, zip(*rows, strict=True))
+    columns = {"layer": [0] * len(rows), "domain": ["all"] * len(rows)}
+    write_table(
+        tmp_path / "counts.parquet",
+        pa.table({**columns, "token_id": token, "expert": expert, "count": count}),
+    )
+    config = VARConfig.from_routing_stats(tmp_path / "plain.parquet", route_weights="live", cache_size=0)
+    with pytest.raises(InputError, match="`counts` in Python"):
+        VARMixtralWrapper(random_model("mixtral"), config)
+    wrapper = VARMixtralWrapper(random_model("mixtral"), config, counts=tmp_path / "counts.parquet")
+    batch = padded_batch("right")
+    found = wrapper(**batch).logits
+    whole = VARConfig.from_routing_stats(stats, route_weights="live", cache_size=0)
+    assert torch.equal(found, VARMixtralWrapper(random_model("mixtral"), whole)(**batch).logits)
+
+
 def test_refusals(stats: Path) -> None:
     model = random_model("mixtral")
     with pytest.raises(InputError, match="layer 3 is none of the model's 3"):
@@ -181,6 +234,9 @@ def test_refusals(stats: Path) -> None:
     with pytest.raises(InputError, match="no block with a router"):
         VARMixtralWrapper(torch.nn.Linear(2, 2), VARConfig())
     wrapper = VARMixtralWrapper(model, VARConfig())
-    with pytest.raises(InputError, match="has a rule already"):
+    assert not wrapper.training
+    with pytest.raises(InputError, match="is wrapped already"):
+        VARMixtralWrapper(wrapper, VARConfig())
+    with pytest.raises(InputError, match="has a rule already.*disable_var"):
         VARMixtralWrapper(model, VARConfig())
     wrapper.disable_var()
