@@ -202,7 +202,7 @@ def summary(comparison: Mapping[str, Any]) -> str:
         f"  Difference: {100 * comparison['quality']['perplexity_change']:+.2f}%",
         "",
     ]
-    if accuracy := comparison["quality"]["accuracy"]:
+    if accuracy := comparison["quality"].get("accuracy"):
         rows += [
             "Accuracy:",
             f"  Baseline: {100 * accuracy['baseline']:.2f}%",
