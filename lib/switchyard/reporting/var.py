@@ -24,7 +24,7 @@ INTRODUCTION = (
     "per target token and paired by sample; a difference above zero is worse. Speed is paired by round, in one "
     "process; it holds for this machine, this implementation and these lengths. Operations are the matrix products "
     "of a token: projections, router, experts, head. p-values are adjusted by Holm's method, one family for each model "
-    f"and table, and a verdict needs one below {LEVEL:g}; intervals are not corrected. The sweep chooses its thresholds "
+    f"and table, and a verdict needs one below {LEVEL:g}; intervals are not corrected. The sweep chooses thresholds "
     "on the text that it is run on, so that its best point is optimistic."
 )
 
