@@ -12,7 +12,8 @@ from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.runtime.log import logged
 from switchyard.runtime.progress import bar
 from switchyard.var.evaluation import draw_samples
-from switchyard.var.sweep import Grid, Observed, count_points, sweep
+from switchyard.var.grid import Grid
+from switchyard.var.sweep import Observed, sweep
 
 
 def main(
@@ -32,12 +33,11 @@ def main(
 ) -> None:
     loaded, tokenizer = load_model(model, dtype=dtype, gpu_mem_gb=gpu_mem_gb), load_tokenizer(model)
     observed = Observed(read_table(table), read_table(counts), read_json(model / "structure.json"))
-    swept = dict(settings)
-    number, seed, batch_tokens = (swept.pop(key) for key in ("samples", "seed", "batch_tokens"))
-    grid = Grid(**swept, tokens_per_second=tokens_per_second)
+    grid = Grid.of(settings)
     samples = read_table(text)
-    drawn = draw_samples(build_samples(samples, tokenizer, max_length=dataset["max_length"]), number, seed)
-    with bar(count_points(grid, observed.structure["top_k"]), f"sweep_var {name}", unit="points") as progress:
+    windows = build_samples(samples, tokenizer, max_length=dataset["max_length"])
+    drawn = draw_samples(windows, settings["samples"], settings["seed"])
+    with bar(grid.count(observed.structure["top_k"]), f"sweep_var {name}", unit="points") as progress:
         found = sweep(
             loaded,
             tokenizer,
@@ -45,7 +45,8 @@ def main(
             drawn,
             observed,
             grid,
-            batch_tokens=batch_tokens,
+            batch_tokens=settings["batch_tokens"],
+            tokens_per_second=tokens_per_second,
             progress=progress.update,
         )
     made = stamp(

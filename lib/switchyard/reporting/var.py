@@ -169,6 +169,8 @@ def cache(sweep: pd.DataFrame) -> str:
 def unharmed(sweep: pd.DataFrame) -> str:
     """The cheapest point of VAR that acts and is not measurably worse."""
     points = sweep[sweep["kind"].isin(["fast_path", "cache"]) & (sweep["coverage"] > 0)]
+    if points.empty:
+        return "No point of the sweep looks anything up."
     kept = points[points["verdict"] != "worse"]
     if kept.empty:
         return (

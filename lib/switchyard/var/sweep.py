@@ -34,6 +34,7 @@ from switchyard.statistics.multiplicity import holm, verdict
 from switchyard.statistics.paired import RatioTest, ratio_tests
 from switchyard.text.kinds import kind_of
 from switchyard.var.config import ROUTE_WEIGHTS, VARConfig
+from switchyard.var.grid import Grid
 from switchyard.var.performance import PATHS
 from switchyard.var.router import VARRouter
 from switchyard.var.table import RoutingTable
@@ -60,18 +61,6 @@ class Point:
     rule: VARRouter | TopK | None
     settings: dict[str, Any] = field(default_factory=dict)
     """Some of SETTINGS."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """What is swept; see `var.sweep` in config.schema.yaml."""
-
-    quantiles: Sequence[float]
-    frequency_thresholds: Sequence[int]
-    fast_path_shares: Sequence[float]
-    confidence_quantiles: Sequence[float]
-    context_windows: Sequence[int]
-    tokens_per_second: float = 1000.0
 
 
 class Observed(NamedTuple):
@@ -101,6 +90,7 @@ def sweep(
     grid: Grid,
     *,
     batch_tokens: int,
+    tokens_per_second: float,
     progress: Callable[[int], object] | None = None,
 ) -> pa.Table:
     """One row per point: `kind`, SETTINGS, and what it covers, costs and loses.
@@ -120,13 +110,14 @@ def sweep(
         observed: what the table of routes is made from.
         grid: what is swept.
         batch_tokens: most tokens of a batch, padding included. Caches are written between batches.
+        tokens_per_second: what turns tokens seen into the age of a cache entry.
         progress: called with 1 after each point.
     """
     runs = partial(_run, model, tokenizer, kind_of(dataset), list(samples), batch_tokens)
     confidences: list[np.ndarray] = []
     untouched = runs(None, observer=_confidence_into(confidences))
     found = [(Point(UNTOUCHED, None), untouched)]
-    for point in points(observed, np.concatenate(confidences), grid):
+    for point in points(observed, np.concatenate(confidences), grid, tokens_per_second):
         found.append((point, runs(point.rule)))
         if progress:
             progress(1)
@@ -135,20 +126,14 @@ def sweep(
     return pa.Table.from_pylist(rows)
 
 
-def count_points(grid: Grid, top_k: int) -> int:
-    """How many points a sweep has beside the untouched model."""
-    shares = len(experts_of(grid.fast_path_shares, top_k))
-    thresholds = len(grid.quantiles) + len(grid.frequency_thresholds) - 1
-    caches = len(grid.confidence_quantiles) * len(grid.context_windows)
-    return len(ROUTE_WEIGHTS) * (thresholds * shares + caches) + top_k + shares
-
-
-def points(observed: Observed, confidences: np.ndarray, grid: Grid) -> Iterator[Point]:
+def points(
+    observed: Observed, confidences: np.ndarray, grid: Grid, tokens_per_second: float
+) -> Iterator[Point]:
     """All points of a sweep but the untouched model.
 
     All quantiles go with the first frequency threshold; the other frequency thresholds with everything eligible.
     """
-    structure, rate = observed.structure, grid.tokens_per_second
+    structure = observed.structure
     top_k = structure["top_k"]
     table = RoutingTable.of(observed.table)
     first, *others = grid.frequency_thresholds
@@ -158,11 +143,11 @@ def points(observed: Observed, confidences: np.ndarray, grid: Grid) -> Iterator[
         *((quantile, entropy, first) for quantile, entropy in zip(grid.quantiles, entropies, strict=True)),
         *((1.0, highest, frequency) for frequency in others),
     ]:
-        for used in experts_of(grid.fast_path_shares, top_k):
+        for used in grid.experts(top_k):
             for weights in ROUTE_WEIGHTS:
                 settings = {"frequency_threshold": frequency, "entropy_threshold": entropy}
                 settings |= {"fast_path_experts": used, "route_weights": weights}
-                rule = VARRouter(VARConfig(**settings, cache_size=0), table, tokens_per_second=rate)
+                rule = VARRouter(VARConfig(**settings, cache_size=0), table)
                 yield Point(FAST_PATH, rule, {"quantile": quantile, **settings})
     for quantile in grid.confidence_quantiles:
         threshold = float(np.quantile(confidences, quantile)) if quantile else 0.0
@@ -170,20 +155,15 @@ def points(observed: Observed, confidences: np.ndarray, grid: Grid) -> Iterator[
             for weights in ROUTE_WEIGHTS:
                 settings = {"confidence_threshold": threshold, "context_window_size": window}
                 settings |= {"route_weights": weights}
-                rule = VARRouter(VARConfig(**settings), tokens_per_second=rate)
+                rule = VARRouter(VARConfig(**settings), tokens_per_second=tokens_per_second)
                 yield Point(CACHE, rule, {"quantile": quantile, **settings})
     for k in range(1, top_k + 1):
         yield Point(STATIC, TopK(k))
     every = RoutingTable.without_key(observed.counts, top_k=top_k, num_experts=structure["num_experts"])
-    for used in experts_of(grid.fast_path_shares, top_k):
+    for used in grid.experts(top_k):
         settings = {"fast_path_experts": used, "route_weights": "live"}
         config = VARConfig(**settings, frequency_threshold=0, entropy_threshold=1, cache_size=0)
         yield Point(NO_KEY, VARRouter(config, every), settings)
-
-
-def experts_of(shares: Sequence[float], top_k: int) -> list[int]:
-    """Numbers of experts that are these shares of the trained top-k, rounded, at least 1; each once."""
-    return list(dict.fromkeys(max(1, math.floor(share * top_k + 0.5)) for share in shares))
 
 
 def _quantiles(table: pa.Table, quantiles: Sequence[float], highest: float) -> list[float]:

@@ -111,6 +111,11 @@ def test_points_that_cost_nothing_measurable(sweep) -> None:
     )
 
 
+def test_a_sweep_that_never_acts_is_said_to() -> None:
+    still = made_up_var.sweep(acts=False)
+    assert unharmed(still[still["kind"] != "cache"]) == "No point of the sweep looks anything up."
+
+
 def test_the_token_id_is_worth_what_a_table_without_a_key_loses(sweep) -> None:
     assert no_key(sweep).endswith(
         "cost +3.6000 nats per token [+3.5990, +3.6010] (worse), 8.00 times what the table by token id does."

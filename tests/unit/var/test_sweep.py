@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from switchyard.statistics.multiplicity import holm
 from switchyard.text.sources import Row
 from switchyard.text.tasks import prepare
 from switchyard.var.config import VARConfig
+from switchyard.var.grid import Grid
 from switchyard.var.router import VARRouter
-from switchyard.var.sweep import SETTINGS, Grid, Observed, count_points, experts_of, sweep
+from switchyard.var.sweep import SETTINGS, Observed, sweep
 from switchyard.var.table import RoutingTable
 
 LAYERS, EXPERTS, TOP_K = 2, 8, 4
@@ -30,7 +32,6 @@ GRID = Grid(
     fast_path_shares=[1, 0.5],
     confidence_quantiles=[0, 0.5],
     context_windows=[1, 0],
-    tokens_per_second=10.0,
 )
 
 
@@ -88,9 +89,10 @@ def swept(made: Made) -> list[dict[str, Any]]:
         made.observed,
         GRID,
         batch_tokens=24,
+        tokens_per_second=10.0,
         progress=done.append,
     )
-    assert len(done) == count_points(GRID, TOP_K) == len(found) - 1
+    assert len(done) == GRID.count(TOP_K) == len(found) - 1
     return found.to_pylist()
 
 
@@ -248,6 +250,9 @@ def test_the_cache_alone_hits_what_stood_in_an_earlier_batch(swept):
 
 
 def test_shares_of_the_trained_number_of_experts() -> None:
-    assert experts_of([1, 0.5, 0.25, 0.01], 8) == [8, 4, 2, 1]
-    assert experts_of([1, 0.5], 1) == [1]
-    assert experts_of([0.5], 3) == [2]
+    def experts(shares: list[float], top_k: int) -> list[int]:
+        return replace(GRID, fast_path_shares=shares).experts(top_k)
+
+    assert experts([1, 0.5, 0.25, 0.01], 8) == [8, 4, 2, 1]
+    assert experts([1, 0.5], 1) == [1]
+    assert experts([0.5], 3) == [2]
