@@ -143,10 +143,12 @@ def fewer_experts(sweep: pd.DataFrame) -> str:
     if beside.empty:
         return f"{said} No static top-k costs as little."
     counts = beside["static_verdict"].value_counts()
+    static = sweep[sweep["kind"] == "static"].set_index("mean_experts")["flops_ratio"]
+    shares = (beside["static_k"].map(static) / beside["flops_ratio"]).tolist()
     return (
-        f"{said} Beside the dearest static top-k that costs no more, {counted(len(beside), 'point')} with fewer "
-        f"experts: {counts.get('better', 0)} better, {counts.get('worse', 0)} worse, "
-        f"{counts.get('not distinguishable', 0)} not distinguishable."
+        f"{said} Beside the dearest static top-k that costs no more, which runs {_span(shares)} of their operations, "
+        f"{counted(len(beside), 'point')} with fewer experts: {counts.get('better', 0)} better, "
+        f"{counts.get('worse', 0)} worse, {counts.get('not distinguishable', 0)} not distinguishable."
     )
 
 
