@@ -1,15 +1,17 @@
 """Publish: figures, tables and words, made from the aggregate tables, and a page that looks into the traces.
 
-Reads   aggregate/*.parquet, calibrate/{model}/null_*.parquet, observe/{model}/, evaluate/{model}/speed.json, a few traces
+Reads   aggregate/*.parquet, calibrate/{model}/null_*.parquet, observe/{model}/, evaluate/{model}/speed.json,
+        var/{model}/{comparison.json,sweep.parquet}, a few traces
 Writes  publish/figures/{model}/{figure}.{svg,png,html}   the nine-panel figure, comparisons, nulls
         publish/panels/{model}/{figure}.{svg,png,html}    each panel of the nine-panel figure alone
         publish/routing/{model}/{figure}.{svg,png,html}   how the untouched models route token ids
+        publish/var/{model}/{figure}.{svg,png,html}       VAR against the untouched model, and where it begins to act
         publish/report.md, report.html            findings and recommendations, from the templates in reports/
         publish/tables/                           the tables as pages, the inspectors, the main table for a paper, and
                                                   findings.csv, every number that the report prints
 """
 
-from switchyard.charts.names import FIGURES, ROUTING, STANDALONE
+from switchyard.charts.names import FIGURES, ROUTING, STANDALONE, VAR as VAR_FIGURES
 
 AGGREGATES = [*rules.write_tables.output, *rules.compare_at_equal_compute.output]
 
@@ -19,6 +21,8 @@ localrules:
     draw_nulls,
     write_pages,
     write_routing_pages,
+    draw_var,
+    write_var_page,
     write_report,
 
 
@@ -144,6 +148,46 @@ rule draw_routing:
         "../workflow_scripts/draw_routing.py"
 
 
+rule draw_var:
+    """Draw VAR against the untouched model, and where it begins to act."""
+    input:
+        comparison=f"{VAR}/comparison.json",
+        sweep=f"{VAR}/sweep.parquet",
+    output:
+        [figure(name, folder="var", category="VAR") for name in VAR_FIGURES],
+    log:
+        f"{LOGS}/draw_var/{{model}}.log",
+    benchmark:
+        f"{LOGS}/draw_var/{{model}}.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=lambda _: STUDY.code("draw_var"),
+    script:
+        "../workflow_scripts/draw_var.py"
+
+
+rule write_var_page:
+    """Write what VAR costs and saves on each model, with the criteria that were set beforehand."""
+    input:
+        comparisons=expand(f"{VAR}/comparison.json", model=STUDY.var_models),
+        sweeps=expand(f"{VAR}/sweep.parquet", model=STUDY.var_models),
+        ceilings=expand(f"{OBSERVE}/ceiling.json", model=STUDY.var_models),
+        contexts=expand(f"{OBSERVE}/context.parquet", model=STUDY.var_models),
+    output:
+        page("var", "VAR"),
+    log:
+        f"{LOGS}/write_var_page.log",
+    benchmark:
+        f"{LOGS}/write_var_page.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=lambda _: STUDY.code("write_var_page"),
+    script:
+        "../workflow_scripts/write_var_page.py"
+
+
 rule write_inspector:
     """Write the page that shows texts token by token, with the experts that each token got."""
     input:
@@ -191,6 +235,7 @@ rule write_report:
         summaries=SUMMARIES,
         speed=expand(f"{EVALUATE}/speed.json", model=STUDY.models),
         skipped=expand(f"{OUT}/prepare/skipped/{{dataset}}.parquet", dataset=STUDY.datasets),
+        var=expand(f"{VAR}/comparison.json", model=STUDY.var_models),
         templates=STUDY.shipped("reports/report.md.j2", "reports/report/*.j2"),
     output:
         markdown=f"{OUT}/publish/report.md",
@@ -222,5 +267,7 @@ rule publish_all:
         rules.write_pages.output,
         rules.write_routing_pages.output,
         expand(rules.draw_routing.output, model=OBSERVED),
+        expand(rules.draw_var.output, model=STUDY.var_models),
+        rules.write_var_page.output,
         expand(rules.write_inspector.output, model=STUDY.models),
         rules.write_report.output,

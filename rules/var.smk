@@ -1,10 +1,11 @@
 """VAR: experts looked up by token id or in a cache, against the untouched models.
 
-Reads   prepare/models/{model}/, prepare/datasets/ of var.datasets, observe/{model}/routing_stats.parquet
+Reads   prepare/models/{model}/, prepare/datasets/ of var.datasets, observe/{model}/{routing_stats,expert_counts}.parquet
 Writes  var/{model}/routing_table.parquet     experts and weights of each layer and token id, from the offline side
         var/configs/{preset}_var_config.json  the presets, and configurations of one's own
         var/{model}/runs/{name}_{dataset}_seed{n}.json   one evaluation each; `baseline` is the untouched model
         var/{model}/speed.json                all of them interleaved, alone on the machine
+        var/{model}/sweep.parquet             where VAR begins to act: points over its thresholds, and controls
         var/{model}/comparison.{json,csv}, baseline.json, var.json, var_performance.json, statistical_tests.json
 """
 
@@ -20,7 +21,11 @@ localrules:
 
 rule var_all:
     input:
-        expand(f"{VAR}/{{file}}", model=STUDY.var_models, file=["routing_table.parquet", "comparison.json"]),
+        expand(
+            f"{VAR}/{{file}}",
+            model=STUDY.var_models,
+            file=["routing_table.parquet", "comparison.json", "sweep.parquet"],
+        ),
         expand(f"{OUT}/var/configs/{{name}}_var_config.json", name=STUDY.var_configs),
 
 
@@ -118,6 +123,34 @@ rule measure_var_speed:
         code=lambda _: STUDY.code("measure_var_speed"),
     script:
         "../workflow_scripts/measure_var_speed.py"
+
+
+rule sweep_var:
+    """Run VAR over its thresholds, and rules that look nothing up, on the same samples."""
+    input:
+        model=f"{OUT}/prepare/models/{{model}}",
+        table=rules.make_routing_table.output[0],
+        counts=f"{OUT}/observe/{{model}}/expert_counts.parquet",
+        text=f"{OUT}/prepare/datasets/{STUDY.swept_text}.parquet",
+    output:
+        f"{VAR}/sweep.parquet",
+    log:
+        f"{LOGS}/sweep_var/{{model}}.log",
+    benchmark:
+        f"{LOGS}/sweep_var/{{model}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: config["evaluation"]["threads"]
+    resources:
+        **RESOURCES.model(config["var"]["sweep"]["batch_tokens"], runtime=120),
+    params:
+        dtype=lambda w: config["models"][w.model]["dtype"],
+        settings=config["var"]["sweep"],
+        dataset=config["var"]["datasets"][STUDY.swept_text],
+        tokens_per_second=config["var"]["tokens_per_second"],
+        code=lambda _: STUDY.code("sweep_var"),
+    script:
+        "../workflow_scripts/sweep_var.py"
 
 
 rule compare_var:

@@ -7,6 +7,7 @@ from switchyard.artifacts.stamps import derived
 from switchyard.reporting.findings import derive, findings, write_findings
 from switchyard.reporting.pages import write_document
 from switchyard.reporting.report import left_out, render
+from switchyard.reporting.var import presets
 from switchyard.runtime.log import logged
 from switchyard.warehouse.prints import refuse_differing_prints
 
@@ -17,6 +18,7 @@ def main(
     logs: Path,
     speed: list[Path],
     skipped: list[Path],
+    var: list[Path],
     template: Path,
     study: str,
     markdown: Path,
@@ -35,6 +37,7 @@ def main(
             study=study,
             speeds=speeds,
             skipped=left_out(skipped),
+            looked_up={one["model"]: presets(one["comparisons"]) for one in map(read_json, var)},
             stamp=made,
         )
     write_text(markdown, text)
@@ -48,6 +51,7 @@ if __name__ == "__main__":
             logs=Path(snakemake.input.summaries[0]).parents[2],
             speed=[Path(path) for path in snakemake.input.speed],
             skipped=[Path(path) for path in snakemake.input.skipped],
+            var=[Path(path) for path in snakemake.input.var],
             template=Path(snakemake.input.templates[0]),
             study=snakemake.params.study,
             markdown=Path(snakemake.output.markdown),

@@ -21,6 +21,7 @@ GPU_RULES = {
     "evaluate_experiment",
     "evaluate_var",
     "measure_var_speed",
+    "sweep_var",
 }
 """Rules whose jobs run a model, and ask a cluster for a GPU."""
 

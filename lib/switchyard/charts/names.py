@@ -25,3 +25,6 @@ ROUTING = (
     "context_gain",
 )
 """Figures of each observed model; `observed.OBSERVED` draws them."""
+
+VAR = ("var_comparison", "var_sweep")
+"""Figures of each model that VAR is compared on; `switchyard.charts.var` draws them."""

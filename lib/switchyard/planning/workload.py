@@ -18,6 +18,7 @@ from switchyard.study.config import merge, read, resolve
 from switchyard.study.configurations import Configuration, configurations
 from switchyard.study.experiment import REPEAT_SAMPLES
 from switchyard.study.models import is_cached, known_structure
+from switchyard.var.grid import Grid
 
 OPTIONS = {"hellaswag": 4, "arc": 5}
 """Options of a choice by layout; 4 where the layout leaves it open, as in the pocket sets."""
@@ -69,8 +70,13 @@ class Workload:
             return whole and Tokens(whole // shards, exact=False)
         var = self.config["var"]
         if tuned := [name for name in var["datasets"] if self._prepared(name) in job.inputs]:
-            runs = len(var["seeds"]) * (1 + len(var["presets"]) + len(var["custom"]))
-            found = [self.lengths(self.model(job), name)[0][: var["samples"]] for name in tuned]
+            runs, samples = len(var["seeds"]) * (1 + len(var["presets"]) + len(var["custom"])), var["samples"]
+            if job.rule == "sweep_var":
+                known, samples = self.structure(self.model(job)), var["sweep"]["samples"]
+                if known is None:
+                    return None
+                runs = 1 + Grid.of(var["sweep"]).count(known["top_k"])
+            found = [self.lengths(self.model(job), name)[0][:samples] for name in tuned]
             return Tokens(runs * sum(map(sum, found)), exact=False)
         texts = [name for name in self.config["datasets"] if self._prepared(name) in job.inputs]
         found = [self.lengths(self.model(job), name) for name in texts]

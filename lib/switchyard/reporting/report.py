@@ -31,13 +31,14 @@ def render(
     study: str,
     speeds: Mapping[str, Mapping[str, Any]],
     skipped: Sequence[Row] = (),
+    looked_up: Mapping[str, str] | None = None,
     stamp: dict | None = None,
 ) -> str:
     """The report on a study as Markdown text.
 
     `findings` are the rows of the view `findings`, `template` is the file `report.md.j2` among its pages, `speeds`
     by model the content of its `speed.json`, of which `device` and `untouched` are read, `skipped` is what `left_out`
-    gives, and `stamp` is the run stamp, printed at the end.
+    gives, `looked_up` says by model what VAR does to it, and `stamp` is the run stamp, printed at the end.
     """
     template = Path(template)
     pages = Environment(
@@ -51,7 +52,12 @@ def render(
     pages.filters["suffixed"] = lambda text, ending: text + ending
     note = orjson.dumps(stamp, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode() if stamp else ""
     text = pages.get_template(template.name).render(
-        models=list(_models(findings)), study=study, speeds=speeds, skipped=skipped, stamp=note
+        models=list(_models(findings)),
+        study=study,
+        speeds=speeds,
+        skipped=skipped,
+        looked_up=looked_up or {},
+        stamp=note,
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 

@@ -76,6 +76,13 @@ class Study:
         own = {name: {"preset": "balanced", **fields} for name, fields in var["custom"].items()}
         return presets | own
 
+    @property
+    def swept_text(self) -> str:
+        """The first set of running text that VAR is compared on: where its thresholds are swept."""
+        return next(
+            name for name, one in self.config["var"]["datasets"].items() if one["kind"] == "perplexity"
+        )
+
     @cached_property
     def trained(self) -> list[str]:
         """Models that the study trains itself."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from switchyard.errors import InputError
+from switchyard.observation.ceiling import check_top_k, most_used
 from switchyard.observation.counts import CountTable
 from switchyard.observation.input_tables import need, read_table, whole_numbers
 
@@ -186,6 +187,35 @@ class RoutingTable:
     def read(cls, path: str | Path) -> Self:
         """Read a `routing_table.parquet`."""
         return cls.of(read_table(path, _KNOWN), place=str(path))
+
+    @classmethod
+    def without_key(
+        cls, counts: pa.Table, *, top_k: int, num_experts: int | None = None, place: str = "counts"
+    ) -> Self:
+        """Each layer's `top_k` most used experts (ties to the lower index) for every token id, without weights.
+
+        `counts`: `layer, domain, token_id, expert, count`, as `observe` writes them. Every token id is eligible from a
+        frequency threshold of 0 and an entropy threshold above 0.
+
+        Raises:
+            InputError: the counts are none, or of fewer experts than `top_k`.
+        """
+        table = CountTable.of(counts, num_experts=num_experts, place=place)
+        check_top_k(top_k, table.num_experts, place)
+        uses, layers, _ = table.counts("layer")
+        blank = (len(layers) + 1, 1)  # ids beyond the last one of a table stand in its blank column
+        experts = np.zeros((*blank, top_k), np.int16)
+        for run, block in uses.blocks():
+            experts[:-1][run] = most_used(block.sum(axis=0), top_k)[:, None]
+        entropy = np.zeros(blank, np.float32)
+        entropy[-1] = np.inf
+        rows = OnDevice(
+            torch.zeros(blank, dtype=torch.int64),
+            torch.from_numpy(entropy),
+            torch.from_numpy(experts),
+            torch.zeros((*blank, top_k)),
+        )
+        return cls(layers[:, 0].tolist(), rows, has_weights=False, place=place)
 
     def on(self, device: torch.device) -> OnDevice:
         """The tensors on a device, where they stay."""

@@ -60,6 +60,12 @@ def test_tokens_of_unprepared_texts_are_bounds(work):
     once = 100 * 192 + 120 * 256 + 4 * 120 * 128
     assert work.tokens(model_job("assess_model", texts, model=MODEL)) == Tokens(once, exact=False)
     assert work.tokens(model_job("observe_shard", model=MODEL, shard="0")) == Tokens(60_000, exact=False)
+    tuning = [f"{work.results}/prepare/datasets/{name}.parquet" for name in ("tuning", "tuning-cloze")]
+    runs = 3 * (1 + 3 + 1) * 16 * (192 + 256)
+    assert work.tokens(model_job("evaluate_var", tuning, model=MODEL)) == Tokens(runs, exact=False)
+    points = 2 * (5 * 2 + 2 * 2) + 8 + 2
+    swept = Tokens((1 + points) * 16 * 192, exact=False)
+    assert work.tokens(model_job("sweep_var", tuning[:1], model=MODEL)) == swept
     assert work.tokens(model_job("a_new_rule", model=MODEL)) is None
     assert work.tokens(Job("draw_figures")) == Tokens(0)
 

@@ -234,6 +234,7 @@ MISSPELT = {
     ),
     "evaluation": ({"evaluation": {"bach_tokens": 3}}, "did you mean 'batch_tokens'"),
     "var": ({"var": {"sample": 3}}, "did you mean 'samples'"),
+    "var.sweep": ({"var": {"sweep": {"quantile": [1]}}}, "did you mean 'quantiles'"),
     "var.custom.custom": ({"var": {"custom": {"custom": {"cash_size": 3}}}}, "did you mean 'cache_size'"),
     "var.datasets.tuning": ({"var": {"datasets": {"tuning": {"splitt": "x"}}}}, "did you mean 'split'"),
     "speed": ({"speed": {"round": 3}}, "did you mean 'rounds'"),

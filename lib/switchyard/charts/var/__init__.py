@@ -1,0 +1,1 @@
+"""Figures of VAR against the untouched model, one module each."""

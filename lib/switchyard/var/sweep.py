@@ -1,0 +1,276 @@
+"""Where VAR begins to act: coverage, loss and cost over its thresholds, beside rules that look nothing up.
+
+All points are run on the same samples. A point's loss is paired by sample with the untouched model and with static
+top-k that costs at most as much.
+
+| kind | what |
+|---|---|
+| `untouched` | the model's own routing |
+| `fast_path` | the table alone: entropy thresholds at quantiles of the model's entropies, and frequency thresholds |
+| `cache` | the cache alone: confidence thresholds at quantiles of the confidences on these samples |
+| `static` | top-k, from 1 to the trained k |
+| `no_key` | each layer's most used experts for every token, with the weights of the model's own router |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from switchyard.evaluation.experiment import run_samples
+from switchyard.evaluation.sequences import Sample
+from switchyard.models.costs import flops_per_token
+from switchyard.routing.attachment import attach
+from switchyard.routing.topk import TopK
+from switchyard.routing.weighting import router_probabilities
+from switchyard.statistics.multiplicity import holm, verdict
+from switchyard.statistics.paired import RatioTest, ratio_tests
+from switchyard.text.kinds import kind_of
+from switchyard.var.config import ROUTE_WEIGHTS, VARConfig
+from switchyard.var.grid import Grid
+from switchyard.var.performance import PATHS
+from switchyard.var.router import VARRouter
+from switchyard.var.table import RoutingTable
+
+UNTOUCHED, FAST_PATH, CACHE, STATIC, NO_KEY = "untouched", "fast_path", "cache", "static", "no_key"
+
+SETTINGS = (
+    "quantile",
+    "frequency_threshold",
+    "entropy_threshold",
+    "confidence_threshold",
+    "context_window_size",
+    "fast_path_experts",
+    "route_weights",
+)
+"""Columns that say how a point was set; null where a point has no such setting."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A rule with what its row says of it."""
+
+    kind: str
+    rule: VARRouter | TopK | None
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Some of SETTINGS."""
+
+
+class Observed(NamedTuple):
+    """What is known of a model before it is swept."""
+
+    table: pa.Table
+    """Its routing table."""
+    counts: pa.Table
+    """Its expert counts: `layer, domain, token_id, expert, count`."""
+    structure: Mapping[str, Any]
+
+
+class Run(NamedTuple):
+    """What a point did on the samples."""
+
+    loss: np.ndarray  # [samples] nats
+    tokens: np.ndarray  # [samples] targets
+    shares: dict[str, float]  # of the tokens of all MoE blocks, by path
+
+
+def sweep(
+    model: torch.nn.Module,
+    tokenizer: Any,
+    dataset: pa.Table,
+    samples: Sequence[Sample],
+    observed: Observed,
+    grid: Grid,
+    *,
+    batch_tokens: int,
+    tokens_per_second: float,
+    progress: Callable[[int], object] | None = None,
+) -> pa.Table:
+    """One row per point: `kind`, SETTINGS, and what it covers, costs and loses.
+
+    Columns: shares of the tokens on each path (`fast, cached, learned`) and `coverage`, the first two together;
+    `mean_experts`; `router_share`, of the rows of all MoE blocks whose router ran; `flops_per_token` and `flops_ratio`
+    to the untouched model; `loss` (nats per target token), `perplexity`; `loss_difference` from the untouched model
+    with its 95 % bootstrap-t interval (`loss_low`, `loss_high`), `p`, `p_holm`, `verdict`. The same against static
+    top-k of at most as many operations: `static_k` and columns that begin with `static_`. The points of one model are
+    one Holm family for each of the two. Nothing is tested where no sample differs.
+
+    Args:
+        model: a Hugging Face MoE model in evaluation mode.
+        tokenizer: its tokenizer.
+        dataset: the prepared table that `samples` come from.
+        samples: what every point is run on.
+        observed: what the table of routes is made from.
+        grid: what is swept.
+        batch_tokens: most tokens of a batch, padding included. Caches are written between batches.
+        tokens_per_second: what turns tokens seen into the age of a cache entry.
+        progress: called with 1 after each point.
+    """
+    runs = partial(_run, model, tokenizer, kind_of(dataset), list(samples), batch_tokens)
+    confidences: list[np.ndarray] = []
+    untouched = runs(None, observer=_confidence_into(confidences))
+    found = [(Point(UNTOUCHED, None), untouched)]
+    for point in points(observed, np.concatenate(confidences), grid, tokens_per_second):
+        found.append((point, runs(point.rule)))
+        if progress:
+            progress(1)
+    rows = [{**_described(point), **_cost(point, run, observed.structure)} for point, run in found]
+    _compare(rows, np.array([run.loss for _, run in found]), untouched.tokens)
+    return pa.Table.from_pylist(rows)
+
+
+def points(
+    observed: Observed, confidences: np.ndarray, grid: Grid, tokens_per_second: float
+) -> Iterator[Point]:
+    """All points of a sweep but the untouched model.
+
+    All quantiles go with the first frequency threshold; the other frequency thresholds with everything eligible.
+    """
+    structure = observed.structure
+    top_k = structure["top_k"]
+    table = RoutingTable.of(observed.table)
+    first, *others = grid.frequency_thresholds
+    highest = math.log(structure["num_experts"])
+    entropies = _quantiles(observed.table, grid.quantiles, highest)
+    for quantile, entropy, frequency in [
+        *((quantile, entropy, first) for quantile, entropy in zip(grid.quantiles, entropies, strict=True)),
+        *((1.0, highest, frequency) for frequency in others),
+    ]:
+        for used in grid.experts(top_k):
+            for weights in ROUTE_WEIGHTS:
+                settings = {"frequency_threshold": frequency, "entropy_threshold": entropy}
+                settings |= {"fast_path_experts": used, "route_weights": weights}
+                rule = VARRouter(VARConfig(**settings, cache_size=0), table)
+                yield Point(FAST_PATH, rule, {"quantile": quantile, **settings})
+    for quantile in grid.confidence_quantiles:
+        threshold = float(np.quantile(confidences, quantile)) if quantile else 0.0
+        for window in grid.context_windows:
+            for weights in ROUTE_WEIGHTS:
+                settings = {"confidence_threshold": threshold, "context_window_size": window}
+                settings |= {"route_weights": weights}
+                rule = VARRouter(VARConfig(**settings), tokens_per_second=tokens_per_second)
+                yield Point(CACHE, rule, {"quantile": quantile, **settings})
+    for k in range(1, top_k + 1):
+        yield Point(STATIC, TopK(k))
+    every = RoutingTable.without_key(observed.counts, top_k=top_k, num_experts=structure["num_experts"])
+    for used in grid.experts(top_k):
+        settings = {"fast_path_experts": used, "route_weights": "live"}
+        config = VARConfig(**settings, frequency_threshold=0, entropy_threshold=1, cache_size=0)
+        yield Point(NO_KEY, VARRouter(config, every), settings)
+
+
+def _quantiles(table: pa.Table, quantiles: Sequence[float], highest: float) -> list[float]:
+    """Quantiles of the mean entropies over the occurrences of token ids in all layers; 1: the highest there can be."""
+    entropy, frequency = table["mean_entropy"].to_numpy(), table["frequency"].to_numpy()
+    found = np.quantile(entropy, quantiles, weights=frequency, method="inverted_cdf")
+    return [highest if one == 1 else float(value) for one, value in zip(quantiles, found, strict=True)]
+
+
+def _confidence_into(found: list[np.ndarray]) -> Callable[..., None]:
+    """An observer that keeps the largest router probability of every real token."""
+
+    def observe(layer: int, logits: torch.Tensor, selection: Any, context: Any) -> None:
+        found.append(router_probabilities(logits).amax(dim=1)[context.is_token].cpu().numpy())
+
+    return observe
+
+
+def _run(
+    model: torch.nn.Module,
+    tokenizer: Any,
+    kind: str,
+    samples: list[Sample],
+    batch_tokens: int,
+    rule: VARRouter | TopK | None,
+    observer: Callable[..., None] | None = None,
+) -> Run:
+    with attach(model, rule, observer=observer, own_when_full=False) as attachment:
+        scores = run_samples(model, tokenizer, attachment, kind, samples, batch_tokens)
+    percent = dict.fromkeys(PATHS, 0.0) | {"learned": 100.0}
+    if isinstance(rule, VARRouter):
+        percent = attachment.rule.performance_stats()["overall"]["routing_distribution"]
+    return Run(
+        scores["loss"].to_numpy(),
+        scores["loss_tokens"].to_numpy().astype(float),
+        {path: percent[path] / 100 for path in PATHS},
+    )
+
+
+def _described(point: Point) -> dict[str, Any]:
+    return {"kind": point.kind, **{name: point.settings.get(name) for name in SETTINGS}}
+
+
+def _cost(point: Point, run: Run, structure: Mapping[str, Any]) -> dict[str, Any]:
+    top_k = structure["top_k"]
+    used = point.settings.get("fast_path_experts") or top_k
+    most = point.rule.k if isinstance(point.rule, TopK) else top_k
+    experts = run.shares["fast"] * used + (1 - run.shares["fast"]) * most
+    asks_all = point.settings.get("route_weights") != "table"
+    router = 1.0 if asks_all else run.shares["learned"]
+    flops = flops_per_token(structure, experts, router)
+    return {
+        **{path: run.shares[path] for path in ("fast", "cached", "learned")},
+        "coverage": run.shares["fast"] + run.shares["cached"],
+        "mean_experts": experts,
+        "router_share": router,
+        "flops_per_token": flops,
+        "flops_ratio": flops / flops_per_token(structure, top_k),
+    }
+
+
+def _compare(rows: list[dict[str, Any]], losses: np.ndarray, tokens: np.ndarray) -> None:
+    """Add losses [points, samples] and their paired tests to the rows; the first row is the untouched model."""
+    for row, loss in zip(rows, losses, strict=True):
+        mean = float(loss.sum() / tokens.sum())
+        row |= {"loss": mean, "perplexity": math.exp(mean)}
+    _add_tests(rows, "", losses - losses[0], tokens)
+    against = [_static_of_at_most(row, rows) for row in rows]
+    for row, place in zip(rows, against, strict=True):
+        row["static_k"] = None if place is None else int(rows[place]["mean_experts"])
+    differences = [
+        None if place is None else loss - losses[place] for loss, place in zip(losses, against, strict=True)
+    ]
+    _add_tests(rows, "static_", differences, tokens)
+
+
+def _static_of_at_most(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> int | None:
+    """Place of the dearest static top-k that costs no more than a point; None where there is none, or none is asked."""
+    if row["kind"] in (UNTOUCHED, STATIC):
+        return None
+    able = [
+        place
+        for place, one in enumerate(rows)
+        if one["kind"] == STATIC and one["flops_per_token"] <= row["flops_per_token"]
+    ]
+    return max(able, key=lambda place: rows[place]["flops_per_token"], default=None)
+
+
+def _add_tests(
+    rows: list[dict[str, Any]], prefix: str, differences: Sequence[np.ndarray | None], tokens: np.ndarray
+) -> None:
+    """Columns `{prefix}loss_difference, loss_low, loss_high, p, p_holm, verdict`."""
+    asked = [one for one in differences if one is not None]
+    tests = iter(ratio_tests([(one, tokens) for one in asked]))
+    found = [None if one is None else next(tests) for one in differences]
+    ps = [_p(test, one) for test, one in zip(found, differences, strict=True)]
+    for row, test, p, adjusted in zip(rows, found, ps, holm(ps), strict=True):
+        row |= {
+            f"{prefix}loss_difference": test and test.ratio,
+            f"{prefix}loss_low": test and test.low,
+            f"{prefix}loss_high": test and test.high,
+            f"{prefix}p": p,
+            f"{prefix}p_holm": adjusted,
+            f"{prefix}verdict": test and verdict(-test.ratio, adjusted),
+        }
+
+
+def _p(test: RatioTest | None, difference: np.ndarray | None) -> float | None:
+    """None where no sample differs: that is no test."""
+    return test.p if test is not None and difference.any() else None
