@@ -109,17 +109,22 @@ def beginning(sweep: pd.DataFrame) -> str:
     point = _whole(first, "live")
     return (
         f"The lowest entropy threshold that was tried and acts, {number(point['entropy_threshold'], 'gap')} nats, "
-        f"looks {_share(point['coverage'])} of the tokens up; with the weights of the model's own router this costs "
-        f"{_cost(point)}."
+        f"looks {_share(point['coverage'])} of the tokens up; with "
+        f"{counted(int(point['fast_path_experts']), 'expert')} and the weights of the model's own router this costs {_cost(point)}."
     )
 
 
 def whole_table(sweep: pd.DataFrame) -> str:
-    """What looking up all that the table knows costs, apart for experts and weights, and what it saves."""
+    """What looking up all that the table knows costs, apart for experts and weights, and what it saves.
+
+    Only of points with as many experts as the model was trained with.
+    """
     most = _widest(sweep)
     if most is None:
         return ""
     live, stored = _whole(most, "live"), _whole(most, "table")
+    if live["fast_path_experts"] < sweep["mean_experts"].max():
+        return ""
     return (
         f"Looking up all that the table knows, {_share(live['coverage'])} of the tokens, costs {_cost(live)} with the "
         f"router's own weights, which is the error of the selection, and {_cost(stored)} with stored ones. It saves "
@@ -161,9 +166,9 @@ def cache(sweep: pd.DataFrame) -> str:
     for window in sorted(points["context_window_size"].unique(), reverse=True):
         own = points[(points["context_window_size"] == window) & (points["route_weights"] == "live")]
         point = own.loc[own["coverage"].idxmax()]
+        covered = f"at most {_share(point['coverage'])} of the tokens at {_cost(point)}"
         said.append(
-            f"with keys of {counted(int(window) + 1, 'token')} at most {_share(point['coverage'])} of the tokens at "
-            f"{_cost(point)}"
+            f"with keys of {counted(int(window) + 1, 'token')} {covered if point['coverage'] else 'none of the tokens'}"
         )
     return f"The cache alone finds, {', and '.join(said)} (the router's own weights)."
 
@@ -195,9 +200,10 @@ def no_key(sweep: pd.DataFrame) -> str:
     said = f"The layer's most used experts for every token, a table without a key, cost {_cost(point)}"
     if most is None:
         return f"{said}."
-    ratio = point["loss_difference"] / _whole(most, "live")["loss_difference"]
-    if not (math.isfinite(ratio) and ratio > 0):
+    keyed = _whole(most, "live")
+    if {point["verdict"], keyed["verdict"]} != {"worse"}:
         return f"{said}."
+    ratio = point["loss_difference"] / keyed["loss_difference"]
     return f"{said}, {number(ratio, 'ratio')} times what the table by token id does."
 
 

@@ -67,8 +67,9 @@ def test_a_better_configuration_and_one_without_a_difference_are_said_to_be_so()
 
 def test_where_the_table_begins_to_act(sweep) -> None:
     assert beginning(sweep) == (
-        "The lowest entropy threshold that was tried and acts, 1.250 nats, looks 10.0% of the tokens up; with the "
-        "weights of the model's own router this costs +0.0500 nats per token [+0.0490, +0.0510] (not distinguishable)."
+        "The lowest entropy threshold that was tried and acts, 1.250 nats, looks 10.0% of the tokens up; with 2 "
+        "experts and the weights of the model's own router this costs +0.0500 nats per token [+0.0490, +0.0510] "
+        "(not distinguishable)."
     )
     assert "No entropy threshold" in beginning(made_up_var.sweep(acts=False))
 
@@ -81,6 +82,7 @@ def test_selection_and_weights_are_told_apart(sweep) -> None:
     )
     assert "and +0.6750 nats per token" in text and "It saves 1.8% of the operations" in text
     assert whole_table(made_up_var.sweep(acts=False)) == ""
+    assert whole_table(sweep[sweep["fast_path_experts"] != 2]) == ""  # their saving is of experts
 
 
 def test_fewer_experts_are_compared_with_static_rules(sweep) -> None:
@@ -100,6 +102,7 @@ def test_the_cache_is_told_from_its_longest_key_to_its_shortest(sweep) -> None:
     assert "with keys of 5 tokens at most 2.0% of the tokens at +0.0050" in text
     assert text.index("5 tokens") < text.index("with keys of 1 token at most 40.0%")
     assert cache(sweep[sweep["kind"] != "cache"]) == ""
+    assert "with keys of 1 token none of the tokens" in cache(sweep.assign(coverage=0.0))
 
 
 def test_points_that_cost_nothing_measurable(sweep) -> None:
@@ -122,6 +125,7 @@ def test_the_token_id_is_worth_what_a_table_without_a_key_loses(sweep) -> None:
         "cost +3.6000 nats per token [+3.5990, +3.6010] (worse), 8.00 times what the table by token id does."
     )
     assert no_key(made_up_var.sweep(acts=False)).endswith("(worse).")
+    assert no_key(sweep.assign(verdict="not distinguishable")).endswith("(not distinguishable).")
 
 
 def test_ceilings_are_spans_over_the_layers() -> None:
