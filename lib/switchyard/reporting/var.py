@@ -110,7 +110,8 @@ def beginning(sweep: pd.DataFrame) -> str:
     return (
         f"The lowest entropy threshold that was tried and acts, {number(point['entropy_threshold'], 'gap')} nats, "
         f"looks {_share(point['coverage'])} of the tokens up; with "
-        f"{counted(int(point['fast_path_experts']), 'expert')} and the weights of the model's own router this costs {_cost(point)}."
+        f"{counted(int(point['fast_path_experts']), 'expert')} and the weights of the model's own router this "
+        f"costs {_cost(point)}."
     )
 
 
