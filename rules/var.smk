@@ -86,12 +86,12 @@ rule evaluate_var:
         "../envs/model.yaml"
     threads: config["evaluation"]["threads"]
     resources:
-        **RESOURCES.model(config["evaluation"]["batch_tokens"], runtime=120),
+        **RESOURCES.model(config["var"]["batch_tokens"], runtime=120),
     params:
         dtype=lambda w: config["models"][w.model]["dtype"],
         configs=STUDY.var_configs,
         var={key: config["var"][key] for key in ("datasets", "samples", "seeds", "tokens_per_second")},
-        batch_tokens=config["evaluation"]["batch_tokens"],
+        batch_tokens=config["var"]["batch_tokens"],
         code=lambda _: STUDY.code("evaluate_var"),
     script:
         "../workflow_scripts/evaluate_var.py"
@@ -142,10 +142,10 @@ rule sweep_var:
         "../envs/model.yaml"
     threads: config["evaluation"]["threads"]
     resources:
-        **RESOURCES.model(config["var"]["sweep"]["batch_tokens"], runtime=120),
+        **RESOURCES.model(config["var"]["batch_tokens"], runtime=120),
     params:
         dtype=lambda w: config["models"][w.model]["dtype"],
-        settings=config["var"]["sweep"],
+        settings={**config["var"]["sweep"], "batch_tokens": config["var"]["batch_tokens"]},
         dataset=config["var"]["datasets"][STUDY.swept_text],
         tokens_per_second=config["var"]["tokens_per_second"],
         code=lambda _: STUDY.code("sweep_var"),
