@@ -48,7 +48,7 @@ def main(
                 code=code,
                 config={**asked, "config": config, "settings": settings, "dataset": entry, "dtype": dtype},
                 inputs={"model": digest, "table": table, "dataset": datasets[dataset]},
-                model={"name": name},
+                model={"name": name, "dtype": dtype},
             )
             write_json(place, identified(found, config, name, dataset, seed, rule, made))
             progress.update(1)

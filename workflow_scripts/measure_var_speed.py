@@ -52,6 +52,7 @@ def main(
             prefill_tokens=speed["prefill_tokens"],
             decode_tokens=speed["decode_tokens"],
             lead=True,  # so that caches hold what a text like it leaves there
+            own_when_full=True,  # so that the untouched model is itself, and VAR what a user's script runs
             progress=progress.update,
         )
     inputs = {"model": folder_digest(model), "text": text, "table": table}

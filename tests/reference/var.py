@@ -99,7 +99,8 @@ class NaiveVAR:
             if decision.path == CACHED:
                 before[key_of(token)].recency = self.rows + number
             confident = max(probabilities[number]) >= np.float32(self.config.confidence_threshold)
-            if decision.path == LEARNED and confident and self.config.cache_size > 0:
+            is_known = token.token_id >= 0
+            if decision.path == LEARNED and is_known and confident and self.config.cache_size > 0:
                 cache[key_of(token)] = Entry(learned[number], None, self.rows + number)
         self._evict(cache)
         return decisions
@@ -116,7 +117,7 @@ class NaiveVAR:
             and np.float32(known.mean_entropy) < np.float32(self.config.entropy_threshold)
         ):
             return Decision(FAST, self._fast_route(known.route, probabilities))
-        if self.config.cache_size > 0 and key_of(token) in cache:
+        if self.config.cache_size > 0 and token.token_id >= 0 and key_of(token) in cache:
             return Decision(CACHED, self._weighted(cache[key_of(token)].route, probabilities))
         return Decision(LEARNED, learned)
 

@@ -56,7 +56,7 @@ def launcher_command(study: str = STUDY, cores: str | None = "2") -> list[str]:
     return [*command, *(["--cores", cores] if cores else [])]
 
 
-def run_study(checkout: Path, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+def run_study(checkout: Path, *arguments: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
     """Run the smoke study to its end."""
     return subprocess.run(
         [*launcher_command(), *arguments], cwd=checkout, capture_output=True, text=True, timeout=timeout

@@ -64,6 +64,7 @@ def timings(
     decode_tokens: int,
     untouched: Sequence[str] = (),
     lead: bool = False,
+    own_when_full: bool = False,
     sequence_length: int = 256,
     prompt_tokens: int = 32,
     progress: Callable[[int], object] | None = None,
@@ -79,13 +80,16 @@ def timings(
         prefill_tokens: tokens of a prefill, cut into rows of `sequence_length`, or of the model's positions if fewer.
         decode_tokens: tokens decoded one by one after `prompt_tokens`, batch 1, with a key-value cache.
         untouched: implementations of the experts, as in `NATIVE`, with which the model is timed as it is.
-        lead: whether as many tokens again are read before each timed prefill, for rules that remember what they saw.
+        lead: whether as many tokens again are read before each timed prefill, for rules that remember what they saw;
+            what is decoded follows on both, so that no text is read twice.
+        own_when_full: whether rules that leave no slot empty run the model's own experts (`attach`).
         progress: called with 1 after each configuration of each round.
 
     Raises:
         InputError: no rounds, no rules, or too few tokens.
     """
-    needed = max(prefill_tokens * (2 if lead else 1), prompt_tokens + decode_tokens)
+    start = 2 * prefill_tokens if lead else 0  # of what is decoded
+    needed = max(prefill_tokens, start + prompt_tokens + decode_tokens)
     _check(rules, token_ids, rounds, needed, prefill_tokens)
     sequence_length = min(sequence_length, _positions(model))
     prefill = _prefill_batch(token_ids, prefill_tokens, sequence_length).to(model.device)
@@ -94,7 +98,7 @@ def timings(
         if lead
         else None
     )
-    prompt = torch.tensor([token_ids[: prompt_tokens + decode_tokens]], device=model.device)
+    prompt = torch.tensor([token_ids[start : start + prompt_tokens + decode_tokens]], device=model.device)
     ways = [(name, RAGGED) for name in rules] + [(None, experts) for experts in untouched]
     found: dict[tuple[str | None, str], list[Timing]] = {way: [] for way in ways}
     for number in range(warmup_rounds + rounds):
@@ -103,7 +107,7 @@ def timings(
             if name is None:
                 timing = _time_untouched(model, experts, prefill, prompt, prompt_tokens)
             else:
-                with attach(model, rules[name], own_when_full=False):  # one code path for all rules
+                with attach(model, rules[name], own_when_full=own_when_full):
                     if before is not None:
                         _time_prefill(model, before)
                     timing = _time_prefill(model, prefill), _time_decode(model, prompt, prompt_tokens)

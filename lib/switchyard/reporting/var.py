@@ -65,6 +65,7 @@ def paragraph(one: Evidence) -> str:
     sweep = one.sweep
     said = [
         presets(one.comparison["comparisons"]),
+        slowdown(one.comparison["comparisons"]),
         beginning(sweep),
         whole_table(sweep),
         fewer_experts(sweep),
@@ -98,6 +99,19 @@ def presets(comparisons: Sequence[Mapping[str, Any]]) -> str:
             f"{_significant(loss)}."
         )
     return " ".join(said)
+
+
+def slowdown(comparisons: Sequence[Mapping[str, Any]]) -> str:
+    """What the configurations cost or gain in speed, side by side with the untouched model."""
+    timed = {one["name"]: one["speed"] for one in comparisons if one["speed"]}
+    if not timed:
+        return ""
+    ranges = {
+        name: sorted(one[key]["ratio"] for one in timed.values())
+        for name, key in (("prefill", "prefill"), ("decoding", "latency_p50"))
+    }
+    said = " and ".join(f"{name} at {low[0]:.2f} to {low[-1]:.2f}" for name, low in ranges.items())
+    return f"Side by side with the untouched model its configurations run {said} times its speed."
 
 
 def beginning(sweep: pd.DataFrame) -> str:

@@ -102,6 +102,7 @@ class Attachment:
         nan = nan.any(dim=-1)
         self._nan = nan if self._nan is None else self._nan | nan
         self._sums.clear()
+        self._rows.finish(output)
         if hasattr(self.rule, "after_forward"):
             self.rule.after_forward()
         if not torch.compiler.is_compiling() and not (self._looked and _waits(device)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -19,7 +20,10 @@ class Rows:
 
     def __init__(self, window: int = 0) -> None:
         self._window = window
-        self._history: Tensor | None = None  # int64 [batch, window], of the forward before
+        self._histories: WeakKeyDictionary[Any, Tensor] = WeakKeyDictionary()
+        """Of each key-value cache the last ids of its rows, int64 [batch, window]."""
+        self._latest: Tensor | None = None  # of the current forward
+        self._cache: Any = None
         self._labels: tuple[Sequence[int], Sequence[int]] | None = None
         self._inputs: dict[str, Any] = {}
         self._contexts: dict[torch.device, TokenContext] = {}
@@ -37,7 +41,8 @@ class Rows:
         given = {**dict(zip(("input_ids", "attention_mask"), args, strict=False)), **kwargs}
         names = ("input_ids", "attention_mask", "inputs_embeds", "position_ids")
         self._inputs = {name: given.get(name) for name in names}
-        self._inputs["past"] = _past_length(given.get("past_key_values"))
+        self._cache = given.get("past_key_values")
+        self._inputs["past"] = _past_length(self._cache)
         self._inputs["labels"], self._labels = self._labels, None
         self._contexts = {}
 
@@ -53,15 +58,23 @@ class Rows:
             self._contexts[device] = TokenContext(*(one if one is None else one.to(device) for one in whole))
         return self._contexts[device]
 
+    def finish(self, output: Any) -> None:
+        """Take note of a forward's answer: its key-value cache goes on after these ids."""
+        cache = getattr(output, "past_key_values", None)
+        if self._latest is not None and cache is not None:
+            self._histories[cache] = self._latest
+        self._latest = self._cache = None
+
     def _made(self) -> TokenContext:
         ids = _token_ids(self._inputs)
         context = _token_context(ids, self._inputs)
         if not self._window:
             return context
         real = context.is_token.view_as(ids)
-        if self._inputs["past"] == 0 or self._history is None or len(self._history) != len(ids):
-            self._history = torch.full((len(ids), self._window), -1, device=ids.device)
-        previous, self._history = _previous(ids, real, self._history)
+        history = self._histories.get(self._cache) if self._inputs["past"] else None
+        if history is None or len(history) != len(ids):
+            history = torch.full((len(ids), self._window), -1, device=ids.device)
+        previous, self._latest = _previous(ids, real, history)
         return context._replace(previous=previous)
 
 

@@ -55,7 +55,7 @@ def make_keys(context: TokenContext, window: int) -> Keys:
     hashes = _hash(ids)
     ordered, order = hashes.sort(stable=True)
     group = torch.searchsorted(ordered, hashes)
-    usable = context.is_token & (ids[order[group]] == ids).all(dim=-1)
+    usable = context.is_token & (context.token_id >= 0) & (ids[order[group]] == ids).all(dim=-1)
     return Keys(ids, ordered, order, group, usable)
 
 

@@ -40,8 +40,8 @@ def quality(runs: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any
 
     `loss`: mean nats per target token of both, `difference` (above 0 is worse) with its 95 % bootstrap-t interval,
     `perplexity_change` (share) with its interval, paired t-test, Wilcoxon's signed-rank test and Cohen's d of the
-    per-sample means. p-values are None where no sample differs. `accuracy`: both, and McNemar's exact p-value; None for
-    running text.
+    per-sample means. p-values are None where no sample differs: such a pair is no test. `accuracy`: both, and McNemar's
+    exact p-value; None for running text.
 
     Args:
         runs: result JSONs of the same dataset, one per seed, with `samples`.
@@ -69,7 +69,7 @@ def quality(runs: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any
             "var": float(after.sum() / tokens.sum()),
             "difference": ratio.ratio,
             "interval": [ratio.low, ratio.high],
-            "bootstrap_p": ratio.p,
+            "bootstrap_p": ratio.p if (after != before).any() else None,
             **paired_tests(before / tokens, after / tokens),
         },
         "perplexity_change": math.expm1(ratio.ratio),
@@ -214,7 +214,7 @@ def summary(comparison: Mapping[str, Any]) -> str:
             "Throughput:",
             f"  Baseline: {faster['baseline']:.1f} tokens/sec",
             f"  VAR:      {faster['var']:.1f} tokens/sec",
-            f"  Speedup:  {faster['var'] / faster['baseline']:.2f}x",
+            *_speed_up(comparison.get("speed"), faster),
             "",
         ]
     rows += [
@@ -222,17 +222,44 @@ def summary(comparison: Mapping[str, Any]) -> str:
         *(f"  {name:<8}: {share:.1f}%" for name, share in shares.items()),
         "",
     ]
-    rows += ["Success Criteria:"]
-    for one in criteria(comparison):
+    if judged_by := comparison["criteria"]:
+        rows += ["Success Criteria:"]
+    for one in (Criterion(**line) for line in judged_by):
         label = f"{one.name} {one.limit} ({one.source}):"
         grade = f" ({one.grade})" if one.grade else ""
         rows.append(f"  {label:<52} {one.verdict}{grade}")
     return "\n".join(rows)
 
 
+def _speed_up(measured: Mapping[str, Any] | None, throughput: Mapping[str, float]) -> list[str]:
+    """Side by side where that was measured, else of two runs one after the other."""
+    if measured is None:
+        return [f"  Speedup:  {throughput['var'] / throughput['baseline']:.2f}x"]
+    return [
+        f"  Speedup:  {measured['prefill']['ratio']:.2f}x (side by side, prefill)",
+        f"            {measured['latency_p50']['ratio']:.2f}x (side by side, decoding)",
+    ]
+
+
+def pooled(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Runs of one configuration and dataset together, in the schema of `evaluation`; each sample counts once."""
+    samples = _by_sample(runs).values()
+    tokens = sum(one.tokens for one in samples)
+    loss = math.fsum(one.loss for one in samples)
+    is_task = any(one.is_correct is not None for one in samples)
+    return {
+        "loss": loss / tokens,
+        "perplexity": math.exp(loss / tokens),
+        "total_tokens": tokens,
+        "bits_per_byte": None if is_task else loss / math.log(2) / sum(one.bytes for one in samples),
+        "accuracy": float(np.mean([one.is_correct for one in samples])) if is_task else None,
+    }
+
+
 class _Sample(NamedTuple):
     loss: float
     tokens: int
+    bytes: int | None
     is_correct: float | None
 
 
@@ -246,6 +273,7 @@ def _by_sample(runs: Sequence[Mapping[str, Any]]) -> dict[int, _Sample]:
         name: _Sample(
             float(np.mean([one["loss"] for one in seen])),
             seen[0]["loss_tokens"],
+            seen[0]["bytes"],
             None if seen[0]["correct"] is None else float(np.mean([one["correct"] for one in seen])),
         )
         for name, seen in found.items()

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -23,11 +24,11 @@ class _Kind(NamedTuple):
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 _FROM_0 = _Kind(lambda value: _whole(value) and value >= 0, "a whole number from 0 upwards")
@@ -73,7 +74,7 @@ class VARConfig:
     cache_size: int = 1000
     """Entries of the cache of one layer; 0 for no cache."""
     cache_ttl_seconds: float = 60
-    """Age from which an entry is no longer used, by the router's clock."""
+    """Age from which an entry is no longer used, by the router's clock: tokens seen / `tokens_per_second`."""
     context_window_size: int = 4
     """Previous token ids that stand in a cache key, beside the current one."""
     routing_stats_path: str | None = None
@@ -93,6 +94,7 @@ class VARConfig:
         if name not in _KINDS:
             raise InputError(f"VARConfig has no field {name}; use one of {', '.join(_KINDS)}")
         value = str(value) if isinstance(value, Path) else value
+        value = value.item() if hasattr(value, "item") else value  # of NumPy
         if not _KINDS[name].holds(value):
             raise InputError(f"VARConfig: {name} is {value!r}; give {_KINDS[name].words}")
         super().__setattr__(name, value)

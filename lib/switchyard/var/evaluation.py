@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
+import resource
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import torch
 
-from switchyard.errors import InputError
 from switchyard.evaluation.experiment import run_samples
 from switchyard.evaluation.sequences import Sample, build_samples
 from switchyard.routing.attachment import attach
@@ -49,8 +48,8 @@ def evaluate(
 
     `evaluation`: mean `loss` in nats per target token, `perplexity`, `total_tokens` (targets), `bits_per_byte` for
     running text and `accuracy` for tasks, else None. `throughput`: input tokens over the seconds of this evaluation,
-    which runs beside other jobs. `memory`: bytes of tables and caches, and peak bytes of the process (of its card,
-    where there is one). `samples`: `sample_id, loss, loss_tokens, correct` of each.
+    which runs beside other jobs. `memory`: bytes of tables and caches, and peak bytes: on a card of this
+    evaluation, on a CPU of the process so far. `samples`: `sample_id, loss, loss_tokens, bytes, correct` of each.
 
     Args:
         model: a Hugging Face MoE model in evaluation mode.
@@ -66,6 +65,8 @@ def evaluate(
     """
     drawn = draw_samples(build_samples(dataset, tokenizer, max_length=max_length), samples, seed)
     tokens = sum(len(sequence.input_ids) for sample in drawn for sequence in sample.sequences)
+    if model.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(model.device)
     with attach(model, rule, observer=observer, own_when_full=False) as attachment:
         start = time.perf_counter()
         scores = run_samples(model, tokenizer, attachment, kind_of(dataset), drawn, batch_tokens, progress)
@@ -85,10 +86,11 @@ def evaluate(
                 "sample_id": row["sample_id"],
                 "loss": row["loss"],
                 "loss_tokens": row["loss_tokens"],
+                "bytes": row["bytes"],
                 "correct": row["correct_norm"] if row["correct_norm"] is not None else row["correct"],
             }
             for row in scores.select(
-                ["sample_id", "loss", "loss_tokens", "correct", "correct_norm"]
+                ["sample_id", "loss", "loss_tokens", "bytes", "correct", "correct_norm"]
             ).to_pylist()
         ],
     }
@@ -108,30 +110,10 @@ def summarised(kind: str, scores: pa.Table) -> dict[str, Any]:
     }
 
 
-def pooled(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Loss and perplexity of several runs together, in the schema of `evaluation`.
-
-    Raises:
-        InputError: there is none.
-    """
-    if not runs:
-        raise InputError("no run to pool; evaluate at least one seed")
-    rows = [sample for run in runs for sample in run["samples"]]
-    tokens = sum(row["loss_tokens"] for row in rows)
-    loss = math.fsum(row["loss"] for row in rows) / tokens
-    means = {
-        name: None
-        if runs[0]["evaluation"][name] is None
-        else float(np.mean([run["evaluation"][name] for run in runs]))
-        for name in ("bits_per_byte", "accuracy")
-    }
-    return {"loss": loss, "perplexity": math.exp(loss), "total_tokens": tokens, **means}
-
-
 def _peak_bytes(model: Any) -> int:
     if model.device.type == "cuda":
         return torch.cuda.max_memory_allocated(model.device)
-    return psutil.Process().memory_info().rss
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def identified(

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from switchyard.var.comparison import criteria, judged, quality, speed
-from switchyard.var.evaluation import pooled
+from switchyard.var.comparison import criteria, judged, pooled, quality, speed
 
 BASELINE = "baseline"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -353,6 +354,8 @@ def _refuse_experts(experts: np.ndarray, num_experts: int | None, place: str) ->
 
 def _matrix(column: pa.ChunkedArray, name: str, place: str) -> np.ndarray:
     """A column of lists of one length as [rows, length]."""
+    if pa.types.is_string(column.type) and not column.null_count:  # a CSV
+        column = _from_json(column, name, place)
     if column.null_count or not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
         raise InputError(f"{place}: column {name} holds no lists; observe the model again")
     lists = column.combine_chunks()
@@ -361,6 +364,14 @@ def _matrix(column: pa.ChunkedArray, name: str, place: str) -> np.ndarray:
     if len(set(lengths.tolist())) > 1 or values.null_count:
         raise InputError(f"{place}: column {name} has lists of different lengths; observe the model again")
     return values.to_numpy(zero_copy_only=False).reshape(len(lengths), -1)
+
+
+def _from_json(column: pa.ChunkedArray, name: str, place: str) -> pa.ChunkedArray:
+    """Lists that stand as JSON in the cells of a CSV."""
+    try:
+        return pa.chunked_array([pa.array([orjson.loads(cell) for cell in column.to_pylist()])])
+    except (orjson.JSONDecodeError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InputError(f"{place}: column {name} holds no lists; give routing_stats.parquet") from error
 
 
 def _lists(values: np.ndarray) -> pa.Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             "settings": rule and rule.config.as_json(),
         },
         inputs=inputs | {key: Path(path) for key, path in tables.items() if path},
-        model={"name": checkpoint.name},
+        model={"name": checkpoint.name, "dtype": checkpoint.dtype},
     )
     dataset_name = arguments.dataset.name.split(".")[0]
     write_json(
@@ -204,11 +205,9 @@ def _compare(baseline: Path, var: Path, output: Path | None) -> None:
     from switchyard.var.results import BASELINE, compare
 
     before, after = (_result(path, mode) for path, mode in zip((baseline, var), MODES, strict=True))
-    for key in ("model_name", "dataset_name", "seed"):
-        if before[key] != after[key]:
-            raise InputError(
-                f"{var}: has {key} {after[key]!r}, {baseline} has {before[key]!r}; evaluate both alike"
-            )
+    for key, one, other in _told(before, after):
+        if one != other:
+            raise InputError(f"{var}: has {key} {other!r}, {baseline} has {one!r}; evaluate both alike")
     dataset = before["dataset_name"]
     (found,) = compare({(BASELINE, dataset): [before], ("var", dataset): [after]}, None)
     found |= {"name": after["name"]}
@@ -222,6 +221,16 @@ def _compare(baseline: Path, var: Path, output: Path | None) -> None:
             model={"name": before["model_name"]},
         )
         write_json(output, {"model": before["model_name"], "comparisons": [found], "provenance": made})
+
+
+def _told(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """What two results must have in common, of each."""
+    for key in ("model_name", "dataset_name", "seed"):
+        yield key, before[key], after[key]
+    made = before["provenance"], after["provenance"]
+    yield "dtype", *(one["model"].get("dtype") for one in made)
+    for name in ("model", "dataset"):
+        yield f"{name} with digest", *(one["inputs"].get(name) for one in made)
 
 
 def _result(path: Path, mode: str) -> dict[str, Any]:

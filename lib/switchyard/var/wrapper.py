@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,9 @@ class VARMixtralWrapper(nn.Module):
         config: with `routing_stats_path` for a fast path; `enable_var` says whether VAR is on at first.
         patch_layers: MoE blocks under VAR, counted from 0; None for all.
         counts: `expert_counts.parquet` of the same run, for statistics that name one expert of a token only.
+        tokens_per_second: what turns the tokens seen into the seconds of `cache_ttl_seconds`, so that a text is routed
+            alike however fast the machine is.
+        clock: seconds instead, for instance `time.monotonic`.
 
     Raises:
         InputError: the model has no MoE blocks or not these layers, is under a rule already, or the table is of
@@ -60,6 +63,8 @@ class VARMixtralWrapper(nn.Module):
         patch_layers: Collection[int] | None = None,
         *,
         counts: str | Path | None = None,
+        tokens_per_second: float = 1000.0,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         super().__init__()
         if isinstance(model, VARMixtralWrapper):
@@ -70,6 +75,7 @@ class VARMixtralWrapper(nn.Module):
         self.training = model.training
         self.patch_layers = patch_layers
         self.counts = counts
+        self.tokens_per_second, self.clock = tokens_per_second, clock
         self._config = config
         self._table: RoutingTable | None = None
         self._table_path: str | None = None
@@ -119,7 +125,13 @@ class VARMixtralWrapper(nn.Module):
         if self._enabled:
             return
         self._switch(True)
-        rule = VARRouter(self.config, self._table, self.patch_layers)
+        rule = VARRouter(
+            self.config,
+            self._table,
+            self.patch_layers,
+            tokens_per_second=self.tokens_per_second,
+            clock=self.clock,
+        )
         self._router = self._attached.enter_context(attach(self.model, rule)).rule
         self._enabled = True
 

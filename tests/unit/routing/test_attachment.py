@@ -409,6 +409,29 @@ def test_a_rule_sees_the_ids_before_each_token_over_decode_steps(side: str) -> N
         model(**batch)  # the next prefill begins anew
 
 
+@torch.no_grad()
+def test_each_cache_goes_on_after_its_own_ids() -> None:
+    """Two conversations by turns, and a cache that the rule never saw: nothing is known of what it holds."""
+    model, seen = random_model("olmoe"), []
+
+    class Looking(TopK):
+        context_window = 2
+        needs_context = True
+
+        def select(self, logits: Tensor, layer: int, context: TokenContext | None = None) -> Selection:
+            if layer == 0:
+                seen.append(context.previous[-1].tolist())
+            return super().select(logits, layer)
+
+    strange = model(input_ids=torch.tensor([[4, 5, 6]]), use_cache=True).past_key_values
+    with attach(model, Looking(2)):
+        one = model(input_ids=torch.tensor([[1, 2, 3]]), use_cache=True).past_key_values
+        other = model(input_ids=torch.tensor([[4, 5, 6]]), use_cache=True).past_key_values
+        for cache in (one, other, strange, one):
+            model(input_ids=torch.tensor([[7]]), past_key_values=cache, use_cache=True)
+    assert seen[2:] == [[2, 3], [5, 6], [-1, -1], [3, 7]]
+
+
 def test_the_context_follows_the_device_of_a_layer() -> None:
     rows = Rows()
     rows.take((), padded_batch("left"))

@@ -467,6 +467,18 @@ def test_without_a_table_the_models_own_experts_run() -> None:
         assert model.config._experts_implementation != own
 
 
+@torch.no_grad()
+def test_rows_without_token_ids_are_learned() -> None:
+    """Embeddings say nothing of their tokens, so that no key is theirs."""
+    model = random_model("mixtral")
+    generator = torch.Generator().manual_seed(0)
+    with attach(model, VARRouter(VARConfig(confidence_threshold=0.0), small_table(model))) as attachment:
+        for _ in range(2):
+            model(inputs_embeds=torch.randn(1, 6, model.config.hidden_size, generator=generator))
+    shares = attachment.rule.performance_stats()["overall"]["routing_distribution"]
+    assert shares == {"fast": 0.0, "cached": 0.0, "learned": 100.0}
+
+
 # Refusals ---------------------------------------------------------------------------------------------------------
 
 
