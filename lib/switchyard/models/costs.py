@@ -13,7 +13,8 @@ def flops_per_token(structure: Mapping[str, Any], mean_experts: float, router_sh
     """Floating-point operations of the matrix products of one token: projections, router, experts, head.
 
     Scores and values of attention, whose cost grows with the context, norms and embeddings are left out. An expert, and
-    the feed-forward block of a layer without experts, is three matrices: gate, up and down.
+    the feed-forward block of a layer without experts, is three matrices: gate, up and down. Shared experts and latent
+    attention are not counted yet, so that savings look too large for families that have them.
 
     Args:
         structure: as `switchyard.models.structure.structure` makes it.

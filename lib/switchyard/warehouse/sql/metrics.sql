@@ -91,7 +91,7 @@ COMMENT ON COLUMN quality.min_experts IS 'Fewest experts of a (layer, token).';
 COMMENT ON COLUMN quality.max_experts IS 'Most experts of a (layer, token).';
 COMMENT ON COLUMN quality.min_k IS 'Floor of the rule; k for static rules.';
 COMMENT ON COLUMN quality.reduction_vs_baseline IS 'Fewer experts than the trained top-k, percent of it; negative above it.';
-COMMENT ON COLUMN quality.flops_reduction_exact_pct IS 'Fewer multiplications of matrix products per token (projections, router, experts, head) than with the trained top-k, percent; attention scores left out.';
+COMMENT ON COLUMN quality.flops_reduction_exact_pct IS 'Fewer multiplications of matrix products per token (projections, router, experts, head) than with the trained top-k, percent; attention scores left out. Shared experts and latent attention are not counted yet, so that it is too large for families that have them.';
 COMMENT ON COLUMN quality.latency_p50_ms IS '50th percentile of the decode latency, milliseconds.';
 COMMENT ON COLUMN quality.latency_p95_ms IS '95th percentile of the decode latency, milliseconds.';
 COMMENT ON COLUMN quality.latency_p99_ms IS '99th percentile of the decode latency, milliseconds.';
