@@ -176,7 +176,7 @@ def test_evaluations_share_a_job_and_a_model_in_memory(run: Run) -> None:
     ended = states(run.of("evaluate_experiment"))
     assert ended[-1] == "COMPLETED" and set(ended) <= {"COMPLETED", "NODE_FAIL"}
     logs = list((run.checkout / RESULTS / "job-logs" / "evaluate_experiment").glob("*.log"))
-    assert len(logs) == 13
+    assert len(logs) == 12
     assert len([log for log in logs if "loading " in log.read_text()]) <= 5
 
 

@@ -48,7 +48,7 @@ def test_what_jobs_ask_for(checkout: Path) -> None:
     assert all(one["gpu"] == "1" for rule in GPU_RULES for one in jobs[rule])
     assert all({"mem_mb", "runtime"} <= one.keys() for each in jobs.values() for one in each)
     assert {one["mem_mb"] for one in jobs["fit_nulls"]} == {"7"}
-    assert len(jobs["evaluate_experiment"]) == 13
+    assert len(jobs["evaluate_experiment"]) == 12
     assert text.count(GROUP) == 1
 
 

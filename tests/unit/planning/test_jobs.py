@@ -25,7 +25,7 @@ def test_a_dry_run_beside_a_running_study_touches_nothing(tmp_path: Path):
     profile = ["--profile", str(ROOT / "profiles" / "slurm")]  # evaluations are group jobs
     jobs = dry_run(directory=tmp_path, study=ROOT / "studies" / "smoke.yaml", cores=3, extra=profile)
     evaluated = [job for job in jobs if {"config", "dataset"} <= job.wildcards.keys()]
-    assert len(evaluated) == 13 and all(job.runs_model for job in evaluated)
+    assert len(evaluated) == 12 and all(job.runs_model for job in evaluated)
     assert all(job.outputs and job.resources["gpu_mem_gb"] > 0 for job in evaluated)
     assert longest(jobs, [1.0] * len(jobs)) > 5
     assert not (tmp_path / "results").exists()
