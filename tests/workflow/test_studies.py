@@ -15,7 +15,7 @@ STAND_INS = ("wikitext-2-raw-v1_test", "lambada_openai_test_first200", "hellaswa
 
 EXPERIMENTS = {
     "smoke.yaml": 12,
-    "controls.yaml": 309,
+    "controls.yaml": 318,
     "rules.yaml": 207,
     "factors.yaml": 552,
     "olmoe.yaml": 195,
