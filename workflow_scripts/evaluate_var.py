@@ -8,10 +8,12 @@ import torch
 
 from switchyard.artifacts.files import read_table, write_json
 from switchyard.artifacts.stamps import stamp
+from switchyard.evaluation.sequences import build_samples
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.runtime.log import logged
 from switchyard.runtime.progress import bar
-from switchyard.var.evaluation import cache_simulation, evaluate, identified
+from switchyard.text.kinds import kind_of
+from switchyard.var.evaluation import cache_simulation, draw_samples, evaluate, identified
 from switchyard.var.router import VARRouter
 
 
@@ -30,7 +32,11 @@ def main(
     code: str,
 ) -> None:
     loaded, tokenizer = load_model(model, dtype=dtype, gpu_mem_gb=gpu_mem_gb), load_tokenizer(model)
-    texts = {dataset: read_table(path) for dataset, path in datasets.items()}
+    texts = {}
+    for dataset, path in datasets.items():
+        rows = read_table(path)
+        length = var["datasets"][dataset]["max_length"]
+        texts[dataset] = kind_of(rows), build_samples(rows, tokenizer, max_length=length)
     digest = folder_digest(model)
     runs = product({"baseline": None, **configs}.items(), var["datasets"].items(), var["seeds"])
     with bar(len(outputs), f"evaluate_var {name}", unit="runs") as progress:
@@ -40,10 +46,11 @@ def main(
                 settings = {**settings, "tokens_per_second": var["tokens_per_second"]}
                 rule = VARRouter.from_study(settings, {"routing_table": table})
             asked = {"max_length": entry["max_length"], "samples": var["samples"], "seed": seed}
-            given = (loaded, tokenizer, rule, texts[dataset])
-            found = evaluate(*given, **asked, batch_tokens=batch_tokens)
+            kind, samples = texts[dataset]
+            given = (loaded, tokenizer, rule, kind, draw_samples(samples, var["samples"], seed))
+            found = evaluate(*given, batch_tokens=batch_tokens)
             if rule and (dataset, seed) == (next(iter(texts)), var["seeds"][0]):
-                found["cache_simulation"] = cache_simulation(*given, **asked, batch_tokens=batch_tokens)
+                found["cache_simulation"] = cache_simulation(*given, batch_tokens=batch_tokens)
             made = stamp(
                 code=code,
                 config={**asked, "config": config, "settings": settings, "dataset": entry, "dtype": dtype},

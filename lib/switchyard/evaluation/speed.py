@@ -1,9 +1,9 @@
 """Speed of routing rules side by side: prefill throughput and decode latency, without traces.
 
 All configurations are measured in one process, one after the other in every round and in a rotated order, so that
-a machine that slows down slows them all. They all run ragged experts, so that they differ in routing alone. What that
-costs is seen beside the untouched model, which runs transformers' own implementations of the experts: `grouped_mm`, and
-`batched_mm`, which `generate` takes for decoding on a GPU.
+a machine that slows down slows them all. Unless asked otherwise they all run ragged experts, so that they differ in
+routing alone. What that costs is seen beside the untouched model, which runs transformers' own implementations of the
+experts: `grouped_mm`, and `batched_mm`, which `generate` takes for decoding on a GPU.
 """
 
 from __future__ import annotations

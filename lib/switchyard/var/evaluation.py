@@ -13,9 +13,8 @@ import pyarrow as pa
 import torch
 
 from switchyard.evaluation.experiment import run_samples
-from switchyard.evaluation.sequences import Sample, build_samples
+from switchyard.evaluation.sequences import Sample
 from switchyard.routing.attachment import attach
-from switchyard.text.kinds import kind_of
 from switchyard.var.router import VARRouter
 from switchyard.var.simulation import Recorder, Simulation, simulate
 
@@ -35,11 +34,9 @@ def evaluate(
     model: torch.nn.Module,
     tokenizer: Any,
     rule: VARRouter | None,
-    dataset: pa.Table,
+    kind: str,
+    samples: Sequence[Sample],
     *,
-    max_length: int,
-    samples: int,
-    seed: int,
     batch_tokens: int,
     observer: Callable[..., None] | None = None,
     progress: Callable[[int], object] | None = None,
@@ -55,25 +52,22 @@ def evaluate(
         model: a Hugging Face MoE model in evaluation mode.
         tokenizer: its tokenizer.
         rule: VAR, or None for the untouched model.
-        dataset: a prepared table.
-        max_length: most tokens fed in one sequence.
-        samples: how many are drawn without replacement.
-        seed: of the draw.
+        kind: perplexity, cloze or choice.
+        samples: what `draw_samples` gave.
         batch_tokens: most tokens of a batch, padding included.
         observer: is shown every layer's routing (`attach`); the model's own router runs for all tokens then.
         progress: called with the number of sequences done.
     """
-    drawn = draw_samples(build_samples(dataset, tokenizer, max_length=max_length), samples, seed)
-    tokens = sum(len(sequence.input_ids) for sample in drawn for sequence in sample.sequences)
+    tokens = sum(len(sequence.input_ids) for sample in samples for sequence in sample.sequences)
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
     with attach(model, rule, observer=observer, own_when_full=False) as attachment:
         start = time.perf_counter()
-        scores = run_samples(model, tokenizer, attachment, kind_of(dataset), drawn, batch_tokens, progress)
+        scores = run_samples(model, tokenizer, attachment, kind, list(samples), batch_tokens, progress)
         seconds = time.perf_counter() - start
     router = attachment.rule
     return {
-        "evaluation": summarised(kind_of(dataset), scores),
+        "evaluation": summarised(kind, scores),
         "throughput": {
             "total_tokens": tokens,
             "elapsed_seconds": seconds,
@@ -139,13 +133,13 @@ def identified(
 
 
 def cache_simulation(
-    model: torch.nn.Module, tokenizer: Any, rule: VARRouter, dataset: pa.Table, **settings: Any
+    model: torch.nn.Module, tokenizer: Any, rule: VARRouter, *given: Any, **settings: Any
 ) -> dict[str, int]:
     """Look-ups of all layers, and hits of a cache that is written after each forward, as VAR's, and after each token.
 
     The evaluation is run once more to record what each layer is shown; arguments are those of `evaluate`.
     """
     recorder = Recorder()
-    evaluate(model, tokenizer, rule, dataset, observer=recorder.observe, **settings)
+    evaluate(model, tokenizer, rule, *given, observer=recorder.observe, **settings)
     found = [simulate(one, rule.config, rule.tokens_per_second) for one in recorder.streams().values()]
     return dict(zip(Simulation._fields, map(sum, zip(*found, strict=True)), strict=True))

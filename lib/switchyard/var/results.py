@@ -21,8 +21,8 @@ def compare(runs: Runs, timings: Mapping[str, Mapping[str, Sequence[float]]] | N
 
     Args:
         runs: with those of `baseline`.
-        timings: by configuration `prefill_seconds`, `decode_p50_ms`, `decode_p95_ms`, one number per round; None where
-            speed was not measured side by side.
+        timings: by configuration what `switchyard.evaluation.speed.per_round` gives; None where speed was not measured
+            side by side.
     """
     found = []
     for (name, dataset), own in runs.items():

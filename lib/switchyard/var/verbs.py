@@ -98,6 +98,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from switchyard.evaluation.sequences import build_samples
     from switchyard.models.load import folder_digest, load_tokenizer
     from switchyard.runtime.progress import bar
+    from switchyard.text.kinds import kind_of
     from switchyard.var.evaluation import draw_samples, evaluate, identified
 
     checkpoint = Checkpoint.of(arguments.model, dtype=arguments.dtype, max_length=arguments.max_length)
@@ -117,7 +118,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     )
     model = checkpoint.load()
     with bar(sum(len(one.sequences) for one in drawn), f"evaluate-var {name}", unit="sequences") as progress:
-        found = evaluate(model, tokenizer, rule, dataset, **asked, progress=progress.update)
+        given = (model, tokenizer, rule, kind_of(dataset), drawn)
+        found = evaluate(*given, batch_tokens=asked["batch_tokens"], progress=progress.update)
     inputs = {"model": folder_digest(checkpoint.folder), "dataset": arguments.dataset}
     tables = {"table": rule and rule.config.routing_stats_path, "counts": arguments.counts}
     made = stamp(

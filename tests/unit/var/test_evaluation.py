@@ -16,6 +16,7 @@ from reference.tiny import tiny_model, tiny_tokenizer
 from switchyard.evaluation.experiment import run_experiment
 from switchyard.evaluation.sequences import build_samples
 from switchyard.routing import attach
+from switchyard.text.kinds import kind_of
 from switchyard.traces.writer import TraceWriter
 from switchyard.var import RoutingTable, VARConfig, VARRouter
 from switchyard.var.evaluation import cache_simulation, draw_samples, evaluate, identified
@@ -64,7 +65,19 @@ def run(
     model: Any, tokenizer: Any, rule: Any, table: pa.Table | None = None, **settings: Any
 ) -> dict[str, Any]:
     asked = {"max_length": 16, "samples": 8, "seed": 0, "batch_tokens": 64, **settings}
-    return evaluate(model, tokenizer, rule, pages() if table is None else table, **asked)
+    return evaluate(
+        model,
+        tokenizer,
+        rule,
+        *drawn(tokenizer, pages() if table is None else table, asked),
+        batch_tokens=asked["batch_tokens"],
+    )
+
+
+def drawn(tokenizer: Any, table: pa.Table, asked: dict[str, Any]) -> tuple[str, list]:
+    """Kind and drawn samples of a table."""
+    built = build_samples(table, tokenizer, max_length=asked["max_length"])
+    return kind_of(table), draw_samples(built, asked["samples"], asked["seed"])
 
 
 def test_a_seed_draws_samples_without_replacement_and_in_order(tokenizer: Any) -> None:
@@ -159,7 +172,9 @@ def test_the_simulation_finds_the_hits_of_the_run_itself_and_more_token_by_token
     config = VARConfig(confidence_threshold=0.2, context_window_size=1)
     rule = VARRouter(config, half(every_token(model)))
     asked = {"max_length": 16, "samples": 8, "seed": 0, "batch_tokens": 64}
-    found = cache_simulation(model, tokenizer, rule, pages(), **asked)
+    found = cache_simulation(
+        model, tokenizer, rule, *drawn(tokenizer, pages(), asked), batch_tokens=asked["batch_tokens"]
+    )
     own = run(model, tokenizer, VARRouter(config, half(every_token(model))))["var_stats"]["overall"]
     calls, shares = own["total_calls"], own["routing_distribution"]
     assert found["lookups"] == round(calls * (shares["cached"] + shares["learned"]) / 100)
