@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
+from reference.tiny import tiny_model
 from switchyard.errors import InputError
 from switchyard.evaluation import speed
-from switchyard.evaluation.speed import measure
+from switchyard.evaluation.speed import measure, per_round, timings
 from switchyard.models.blocks import find_moe_blocks
 from switchyard.routing.topk import TopK
 
@@ -119,3 +120,22 @@ def test_what_cannot_be_measured_is_refused(model: Any, change: dict[str, int], 
 def test_without_configurations_there_is_nothing_to_measure(model: Any) -> None:
     with pytest.raises(InputError, match="nothing to measure"):
         measure(model, {}, TEXT, **SIZES)
+
+
+def test_with_a_lead_no_text_is_read_twice() -> None:
+    model, read = tiny_model(), []
+    model.register_forward_pre_hook(
+        lambda module, args, given: read.append(given["input_ids"].flatten().tolist()), with_kwargs=True
+    )
+    ids = list(range(100, 200))
+    sizes = {"prefill_tokens": 24, "decode_tokens": 4, "sequence_length": 12, "prompt_tokens": 8}
+    found = timings(
+        model, {"own": None}, ids, rounds=1, warmup_rounds=0, lead=True, own_when_full=True, **sizes
+    )
+    lead, prefill, prompt, *steps = read
+    assert prefill == ids[:24] and lead == ids[24:48]
+    assert [*prompt, *(token for step in steps for token in step)] == ids[48:60]
+    columns = per_round(next(iter(found.values())))
+    assert {name: len(column) for name, column in columns.items()} == dict.fromkeys(
+        ["prefill_seconds", "decode_p50_ms", "decode_p95_ms", "decode_p99_ms"], 1
+    )

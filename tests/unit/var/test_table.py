@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -170,3 +173,19 @@ def test_a_table_of_another_model_is_refused() -> None:
         table.check_model(layers=2, vocabulary=8)
     with pytest.raises(InputError, match="has token id 7, the model's vocabulary has 7"):
         table.check_model(layers=3, vocabulary=7)
+
+
+def test_lists_of_a_csv_stand_as_json(tmp_path: Path) -> None:
+    rows = {"layer": [0, 0], "token_id": [3, 5], "frequency": [9, 8], "mean_entropy": [0.5, 0.25]}
+    lists = {"experts": [[1, 0], [2, 3]], "weights": [[0.75, 0.25], [0.5, 0.5]]}
+    pq.write_table(pa.table({**rows, **lists}), tmp_path / "stats.parquet")
+    cells = {name: [json.dumps(cell) for cell in column] for name, column in lists.items()}
+    pd.DataFrame({**rows, **cells}).to_csv(tmp_path / "stats.csv", index=False)
+    read = [
+        read_routing_table(tmp_path / f"stats.{ending}", top_k=2, normalise=True).on(torch.device("cpu"))
+        for ending in ("parquet", "csv")
+    ]
+    assert all(torch.equal(*pair) for pair in zip(*read, strict=True))
+    pd.DataFrame({**rows, **cells, "experts": ["1 0", "2 3"]}).to_csv(tmp_path / "bad.csv", index=False)
+    with pytest.raises(InputError, match=r"column experts holds no lists; give routing_stats\.parquet"):
+        read_routing_table(tmp_path / "bad.csv", top_k=2, normalise=True)
