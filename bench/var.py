@@ -1,8 +1,9 @@
 """VAR where every token stays on the learned path, against the untouched model: what looking routes up costs.
 
 A table of all token ids, in which no token of the text may take the fast path but one other may, and caches of the
-default size, for which no route is sure enough: every step of a look-up and of a write is made, whatever it finds. The
-same model under its own top-k, attached, says what of it is the seam's.
+default size, for which no route is sure enough. On a GPU every step of a look-up and of a write is made, whatever it
+finds; on a CPU the steps after a look-up that found nothing are left out (`switchyard.var.cache.surely_none`). The same
+model under its own top-k, attached, says what of it is the seam's.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections import Counter
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,29 @@ def test_var_is_evaluated_and_compared(own: Own) -> None:
         assert part in out
     (one,) = json.loads(Path("out/comparison.json").read_text())["comparisons"]
     assert one["quality"]["samples"] == 6 and one["speed"] is None
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "part"),
+    [
+        (["seed"], 4, "has seed 4"),
+        (["dataset_name"], "other", "has dataset_name 'other'"),
+        (["provenance", "model", "dtype"], "bfloat16", "has dtype 'bfloat16'"),
+        (["provenance", "inputs", "dataset"], "f00d", "has dataset with digest 'f00d'"),
+        (["provenance", "inputs", "model"], "f00d", "has model with digest 'f00d'"),
+    ],
+)
+def test_results_of_other_texts_or_weights_are_not_compared(
+    own: Own, where: list[str], value: Any, part: str
+) -> None:
+    for mode in ("baseline", "var"):
+        own.evaluate(f"--mode {mode} --max_samples 2 --output {mode}.json")
+    found = json.loads(Path("var.json").read_text())
+    *path, last = where
+    reduce(dict.__getitem__, path, found)[last] = value
+    Path("var.json").write_text(json.dumps(found))
+    said = own.refusal("evaluate-var --compare baseline.json var.json")
+    assert said.startswith(f"var.json: {part}, baseline.json has") and said.endswith("evaluate both alike")
 
 
 def test_a_task_and_statistics_that_name_one_expert(own: Own) -> None:

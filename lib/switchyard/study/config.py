@@ -315,6 +315,12 @@ def _not_for_var(config: dict[str, Any]) -> Iterator[str]:
             yield f"var.datasets.{name}: this name is taken by another text of the study; choose another"
         if _origin(dataset) in map(_origin, config["datasets"].values()):
             yield f"var.datasets.{name}: is a final set too, which no threshold may be chosen on; give it another split"
+        if dataset["source"] == "pocket" and dataset["split"] == "train":
+            yield (
+                f"var.datasets.{name}: the tables of VAR are made from the training text; set split to validation"
+            )
+    if var["datasets"] and not (var["presets"] or var["custom"]):
+        yield "var: there is no configuration to compare; name one in var.presets or var.custom"
     if var["datasets"] and not any(one["kind"] == "perplexity" for one in var["datasets"].values()):
         yield "var.datasets: VAR is judged on running text; add a set of kind perplexity"
     for name, fields in var["custom"].items():

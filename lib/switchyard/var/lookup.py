@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from switchyard.routing.selection import TokenContext
-from switchyard.var.cache import Entries, Keys, find, take
+from switchyard.var.cache import Entries, Keys, find, surely_none, take
 from switchyard.var.config import VARConfig
 from switchyard.var.performance import PATHS
 from switchyard.var.table import OnDevice
@@ -72,18 +72,16 @@ def places(context: TokenContext, table: OnDevice) -> Tensor:
 
 
 def look_up(forward: Forward, table_rows: Tensor | None, entries: Entries | None) -> LookedUp | None:
-    """The known routes of L layers with rows [L, 1] of the table and caches `entries`; None where there can be none."""
-    fast_path, real = forward.fast_path, forward.context.is_token
-    if fast_path is None and entries is None:
+    """The known routes of L layers with rows [L, 1] of the table and caches `entries`; None where there are none."""
+    fast = _fast(forward, table_rows)
+    found = None if entries is None else _found(forward, fast, entries)
+    if fast is None and found is None:
         return None
-    if fast_path is None:
-        found = find(entries, forward.keys, forward.keys.usable.expand(len(entries.hash), -1))
+    if fast is None:
         return LookedUp(_path(found >= 0, CACHED), found, *_cached(entries, found))
-    fast = fast_path.eligible[table_rows, fast_path.ids] & real  # [L, T]
-    experts, weights = _from_table(fast_path, table_rows)
-    if entries is None:
+    experts, weights = _from_table(forward.fast_path, table_rows)
+    if found is None:
         return LookedUp(_path(fast, FAST), torch.full_like(fast, -1, dtype=torch.int64), experts, weights)
-    found = find(entries, forward.keys, forward.keys.usable & ~fast)
     cached = _cached(entries, found)
     path = _path(fast, FAST) + _path(found >= 0, CACHED)
     slots = fast[:, :, None]
@@ -94,12 +92,28 @@ def look_up(forward: Forward, table_rows: Tensor | None, entries: Entries | None
 
 def stacked(forward: Forward, layers: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """`path` and `found` [L, T] of some layers; all learned where nothing was looked up."""
-    tokens = len(forward.context.token_id)
-    size, device = (len(layers), tokens), forward.context.token_id.device
-    if all(forward.looked_up[layer] is None for layer in layers):
-        return torch.zeros(size, dtype=torch.int8, device=device), torch.full(size, -1, device=device)
+    tokens, device = len(forward.context.token_id), forward.context.token_id.device
+    learned = torch.zeros(tokens, dtype=torch.int8, device=device), torch.full((tokens,), -1, device=device)
     known = [forward.looked_up[layer] for layer in layers]
-    return torch.stack([one.path for one in known]), torch.stack([one.found for one in known])
+    each = [learned if one is None else (one.path, one.found) for one in known]
+    path, found = map(torch.stack, zip(*each, strict=True))
+    return path, found
+
+
+def _fast(forward: Forward, table_rows: Tensor | None) -> Tensor | None:
+    """Tokens that the table routes, bool [L, T]; None where there are none."""
+    if (path := forward.fast_path) is None:
+        return None
+    fast = path.eligible[table_rows, path.ids] & forward.context.is_token
+    return None if surely_none(fast) else fast
+
+
+def _found(forward: Forward, fast: Tensor | None, entries: Entries) -> Tensor | None:
+    """The entry of each token that the table does not route, int64 [L, T]; None where there is none."""
+    usable = forward.keys.usable
+    asked = usable.expand(len(entries.hash), -1) if fast is None else usable & ~fast
+    found = find(entries, forward.keys, asked)
+    return None if surely_none(found >= 0) else found
 
 
 def _path(rows: Tensor, path: int) -> Tensor:

@@ -207,7 +207,7 @@ def _compare(baseline: Path, var: Path, output: Path | None) -> None:
     from switchyard.var.results import BASELINE, compare
 
     before, after = (_result(path, mode) for path, mode in zip((baseline, var), MODES, strict=True))
-    for key, one, other in _told(before, after):
+    for key, one, other in _common(before, after):
         if one != other:
             raise InputError(f"{var}: has {key} {other!r}, {baseline} has {one!r}; evaluate both alike")
     dataset = before["dataset_name"]
@@ -225,7 +225,7 @@ def _compare(baseline: Path, var: Path, output: Path | None) -> None:
         write_json(output, {"model": before["model_name"], "comparisons": [found], "provenance": made})
 
 
-def _told(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def _common(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """What two results must have in common, of each."""
     for key in ("model_name", "dataset_name", "seed"):
         yield key, before[key], after[key]

@@ -18,6 +18,7 @@ from switchyard.reporting.var import (
     no_key,
     paragraph,
     presets,
+    slowdown,
     unharmed,
     whole_table,
 )
@@ -63,6 +64,20 @@ def test_a_better_configuration_and_one_without_a_difference_are_said_to_be_so()
     for one in found:
         one["quality"]["loss"]["significant"] = False
     assert "which is not distinguishable from no change" in presets(found)
+
+
+def test_speed_is_a_range_over_the_configurations() -> None:
+    found = made_up_var.comparisons()
+    for place, one in enumerate(found):
+        one["speed"] = {
+            "prefill": {"ratio": 0.8 + 0.01 * place},
+            "latency_p50": {"ratio": 1.2 - 0.1 * place},
+        }
+    assert slowdown(found[::2]) == (
+        "Side by side with the untouched model its configurations run prefill at 0.80 to 0.84 and decoding at 0.80 to "
+        "1.20 times its speed."
+    )
+    assert slowdown(made_up_var.comparisons(timed=False)) == ""
 
 
 def test_where_the_table_begins_to_act(sweep) -> None:

@@ -320,6 +320,14 @@ REFUSED = {
         {"var": {"datasets": {"tuning": {"split": "test"}}}},
         ["var.datasets.tuning", "final set", "another split"],
     ),
+    "VAR judged on the text of its tables": (
+        {"var": {"datasets": {"tuning": {"split": "train"}}}},
+        ["var.datasets.tuning", "training text", "validation"],
+    ),
+    "VAR without a configuration": (
+        {"var": {"presets": [], "custom": {"custom": None}}},
+        ["var", "no configuration", "var.presets"],
+    ),
     "a text of VAR with the name of another": (
         {"var": {"datasets": {"cloze": {"kind": "cloze", "source": "pocket", "split": "validation"}}}},
         ["var.datasets.cloze", "taken"],

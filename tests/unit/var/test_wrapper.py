@@ -70,6 +70,30 @@ def test_without_table_and_cache_it_is_the_model(architecture: str) -> None:
     assert distribution(wrapper) == {"fast": 0.0, "cached": 0.0, "learned": 100.0}
 
 
+@pytest.mark.parametrize(
+    ("clock", "cached"),
+    [
+        (
+            {"tokens_per_second": 1.0},
+            100 / 3,
+        ),  # 8 seconds a forward: the third one finds entries 8 seconds old
+        ({"tokens_per_second": 1000.0}, 200 / 3),
+        ({"clock": [1.0, 2.0, 3.0, 7.5, 8.0]}, 100 / 3),  # written at 1, read at 2 and, too late, at 7.5
+        ({"clock": [1.0, 2.0, 3.0, 5.5, 6.0]}, 200 / 3),
+    ],
+)
+@torch.no_grad()
+def test_entries_expire_by_tokens_or_by_a_clock_of_ones_own(clock: dict[str, Any], cached: float) -> None:
+    if "clock" in clock:
+        seconds = iter(clock["clock"])
+        clock = {"clock": lambda: next(seconds)}
+    config = VARConfig(cache_ttl_seconds=5, confidence_threshold=0.0, context_window_size=0)
+    wrapper = VARMixtralWrapper(random_model("mixtral"), config, **clock)
+    for _ in range(3):
+        wrapper(input_ids=torch.arange(8)[None])
+    assert distribution(wrapper)["cached"] == pytest.approx(cached)
+
+
 @torch.no_grad()
 def test_statistics_have_the_documents_schema(stats: Path, tmp_path: Path, capsys: Any) -> None:
     wrapper = VARMixtralWrapper(
