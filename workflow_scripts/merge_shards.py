@@ -4,7 +4,7 @@ from pathlib import Path
 
 from switchyard.artifacts.stamps import sha256_file, sha256_json, stamp
 from switchyard.models.load import load_tokenizer
-from switchyard.observation.counted import tallies
+from switchyard.observation.counted import counters
 from switchyard.observation.published import publish
 from switchyard.observation.shards import merge_shards
 from switchyard.observation.windows import Windows
@@ -24,7 +24,7 @@ def main(
 ) -> None:
     inputs = {"windows": windows, "shards": sha256_json([sha256_file(path) for path in shards])}
     publish(
-        merge_shards(shards, tallies=tallies(segments)),
+        merge_shards(shards, counters=counters(segments)),
         load_tokenizer(model),
         output,
         stamp(

@@ -9,7 +9,7 @@ from switchyard.artifacts.files import read_json
 from switchyard.artifacts.stamps import stamp
 from switchyard.errors import InputError
 from switchyard.models.load import folder_digest, load_model
-from switchyard.observation.counted import tallies
+from switchyard.observation.counted import counters
 from switchyard.observation.run import observe_shard
 from switchyard.runtime.log import logged
 from switchyard.runtime.progress import bar
@@ -48,7 +48,7 @@ def main(
             shards,
             output,
             model_digest=digest,
-            tallies=tallies(segments),
+            counters=counters(segments),
             stamp=made,
             progress=progress.update,
             **settings,

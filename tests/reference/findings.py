@@ -69,7 +69,7 @@ def groups(rows: list[dict[str, Any]]) -> Iterator[tuple[tuple[str | None, ...],
         yield key, [row for row in rows if all(row[name] == value for name, value in wanted.items())]
 
 
-def tallies(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def counts(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The findings on some experiments by name."""
     found: dict[str, Any] = {"experiments": len(rows), "datasets": len({row["dataset"] for row in rows})}
     for name in ("static", "adaptive"):
@@ -135,7 +135,7 @@ def pick(rows: list[dict[str, Any]], wanted: str) -> str | None:
     """The cheapest rule of a role that is nowhere measurably worse than trained, or the least costly; None without."""
     costs = []
     for (role_of, _, config), own in groups(rows):
-        found = tallies(own)
+        found = counts(own)
         if role_of == wanted and config is not None and found["saves_everywhere"]:
             experts = sum(row["avg_experts"] for row in own) / len(own)
             lost = found["trained_worse"] > 0

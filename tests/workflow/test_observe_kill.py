@@ -18,7 +18,7 @@ import sys, time
 from pathlib import Path
 import torch
 from switchyard.models.load import load_model
-from switchyard.observation.counted import tallies
+from switchyard.observation.counted import counters
 from switchyard.observation.run import observe_shard
 torch.set_num_threads(1)
 folder, out, wait = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
@@ -28,7 +28,7 @@ def progress(done):
     time.sleep(wait)
 observe_shard(
     load_model(folder / "model"), folder / "windows.parquet", 0, 1, out, model_digest="tiny", context_window=2,
-    buckets=64, checkpoint_every=30, tallies=tallies([4]), progress=progress,
+    buckets=64, checkpoint_every=30, counters=counters([4]), progress=progress,
 )
 print(tokens[0])
 """

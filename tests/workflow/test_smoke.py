@@ -274,18 +274,23 @@ def test_a_new_rule_is_a_module_a_line_and_an_entry_and_moves_no_other(smoke, tm
         "from dataclasses import dataclass, field\nfrom typing import ClassVar\n\nfrom torch import Tensor\n\n"
         "from switchyard.routing.adaptive import AdaptiveRule\n\n\n"
     )
-    line = '    "loud": Entry("switchyard.routing.loud:Loud", "{max_k}experts_loud_{threshold}", "loud {threshold}"),\n'
+    line = (
+        '    "high_logits": Entry("switchyard.routing.high_logits:HighLogits", "{max_k}experts_high_{threshold}", '
+        '"logit above {threshold}"),\n'
+    )
     entry = """
       - required: [max_k, threshold]
         properties:
-          rule: { const: loud, description: "every expert whose logit is above a threshold" }
+          rule: { const: high_logits, description: "every expert whose logit is above a threshold" }
           max_k: { $ref: "#/$defs/counts", description: "most experts per token" }
           min_k: { $ref: "#/$defs/floor" }
           threshold: { type: number, description: "of the logit" }
 """
-    study = tmp_path / "loud.yaml"
-    study.write_text("routing: {loud: {rule: loud, max_k: 8, threshold: 0.5, models: [pocket-olmoe]}}\n")
-    module = smoke / "lib/switchyard/routing/loud.py"
+    study = tmp_path / "high.yaml"
+    study.write_text(
+        "routing: {high: {rule: high_logits, max_k: 8, threshold: 0.5, models: [pocket-olmoe]}}\n"
+    )
+    module = smoke / "lib/switchyard/routing/high_logits.py"
     module.write_text(imports + shown)
     head = "    oneOf:\n      - required: [k]"
     try:
@@ -297,7 +302,7 @@ def test_a_new_rule_is_a_module_a_line_and_an_entry_and_moves_no_other(smoke, tm
             code = (
                 "from switchyard.study.experiment import build_rule; "
                 "settings = {'max_k': 8, 'min_k': 1, 'threshold': 0.5, 'weighting': 'model'}; "
-                "print(build_rule('c', 'switchyard.routing.loud:Loud', settings, {}).limits)"
+                "print(build_rule('c', 'switchyard.routing.high_logits:HighLogits', settings, {}).limits)"
             )
             made = subprocess.run(
                 [sys.executable, "-c", code], cwd=smoke / "lib", capture_output=True, text=True

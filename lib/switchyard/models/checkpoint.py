@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "bfloat16", "float16")
 
 MAX_LENGTH = 512
-"""Tokens of a window, where a verb is not told otherwise and the model has that many positions."""
+"""Tokens of a window, where a verb is not given another number and the model has that many positions."""
 
 
 @dataclass(frozen=True)

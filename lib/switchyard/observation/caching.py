@@ -10,15 +10,15 @@ import numpy as np
 import pyarrow as pa
 
 from switchyard.errors import InputError
+from switchyard.observation.counters import RoutingCounter, result_table, share
 from switchyard.observation.routed_tokens import RoutedTokens
-from switchyard.observation.tallies import Tally, result_table, share
 
 _IN_USE = np.iinfo(np.int32).max
 """Worth of an expert that the token at hand uses: above that of any other."""
 
 
 @dataclass(kw_only=True)
-class CacheHits(Tally):
+class CacheHits(RoutingCounter):
     """Hits of expert caches of limited size (Liang et al., arXiv:2505.16056, section 2.3).
 
     A cache of c experts per layer is empty where a stretch begins. At each token the used experts that are cached are
@@ -34,7 +34,7 @@ class CacheHits(Tally):
         hits: [caches, layers].
     """
 
-    SETTINGS: ClassVar[tuple[str, ...]] = (*Tally.SETTINGS, "segment_lengths", "cache_sizes")
+    SETTINGS: ClassVar[tuple[str, ...]] = (*RoutingCounter.SETTINGS, "segment_lengths", "cache_sizes")
 
     segment_lengths: np.ndarray
     cache_sizes: np.ndarray

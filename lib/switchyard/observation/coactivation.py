@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from switchyard.observation.counters import RoutingCounter, result_table, share
 from switchyard.observation.routed_tokens import RoutedTokens
-from switchyard.observation.tallies import Tally, result_table, share
 
 
 @dataclass(kw_only=True)
-class Coactivation(Tally):
+class Coactivation(RoutingCounter):
     """How often every two experts of a layer are used by the same token (OLMoE, arXiv:2409.02060, section 5).
 
     All pairs among the k experts of a token count, not only neighbours in the order of probability.

@@ -9,10 +9,10 @@ from switchyard.observation.caching import CacheHits
 from switchyard.observation.coactivation import Coactivation
 from switchyard.observation.repetition import Repetition
 from switchyard.observation.segments import SegmentUses
-from switchyard.observation.shards import MakeTally
+from switchyard.observation.shards import MakeCounter
 
 
-def tallies(segments: Sequence[int]) -> dict[str, MakeTally]:
+def counters(segments: Sequence[int]) -> dict[str, MakeCounter]:
     """By the name of its table; `segments` are the lengths in tokens that segments and caches look at."""
     lengths = {"segment_lengths": tuple(segments)}
     return {

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from switchyard.errors import InputError
-from switchyard.observation.tallies import share
+from switchyard.observation.counters import share
 
 PENDING_USES = 2**18
 """Uses that wait to be sorted into the counts, or as many as there are counts where those are more: 16 bytes each."""

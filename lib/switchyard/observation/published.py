@@ -26,12 +26,12 @@ def publish(
     shards: int,
     batches: int,
 ) -> None:
-    """Write `statistics`, `csv`, `counts`, `contexts` and `summary` to their paths, and a table per tally.
+    """Write `statistics`, `csv`, `counts`, `contexts` and `summary` to their paths, and a table per counter.
 
     Args:
         seen: the observation of the whole text.
         tokenizer: the model's.
-        output: a path by each of these names, and by that of each tally.
+        output: a path by each of these names, and by that of each counter.
         made: the run stamp.
         model: its name, for the summary.
         corpus: what was read, in words.
@@ -46,8 +46,8 @@ def publish(
     write_table(output["counts"], seen.statistics.counts(), stamp)
     kept = {str(context): share for context, share in kept_contexts(seen).items()}
     write_table(output["contexts"], seen.ngrams.table(), {**stamp, "kept": kept})
-    for name, tally in seen.tallies.items():
-        write_table(output[name], tally.table(), stamp)
+    for name, counter in seen.counters.items():
+        write_table(output[name], counter.table(), stamp)
     names = dict(zip(table["token_id"].to_pylist(), table["token_str"].to_pylist()))
     write_text(
         output["summary"],

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from switchyard.observation.counters import RoutingCounter, result_table, share
 from switchyard.observation.routed_tokens import RoutedTokens, tallied
-from switchyard.observation.tallies import Tally, result_table, share
 
 
 @dataclass(kw_only=True)
-class Repetition(Tally):
+class Repetition(RoutingCounter):
     """How often neighbouring tokens of a sequence use the same experts (Mixtral, arXiv:2401.04088, section 5).
 
     Two tokens are neighbours if they stand next to each other in one stretch of `RoutedTokens`.

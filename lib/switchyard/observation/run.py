@@ -14,7 +14,7 @@ from switchyard.errors import InputError
 from switchyard.models.blocks import describe
 from switchyard.models.routers import routers_of
 from switchyard.observation.routed_tokens import RoutedTokens
-from switchyard.observation.shards import Checkpoints, MakeTally, Observation
+from switchyard.observation.shards import Checkpoints, MakeCounter, Observation
 from switchyard.observation.windows import Batch, Windows, shard_range
 from switchyard.routing.attachment import attach
 
@@ -36,7 +36,7 @@ def observe_shard(
     context_window: int = 3,
     buckets: int = 2**16,
     checkpoint_every: int = 10_000_000,
-    tallies: Mapping[str, MakeTally] | None = None,
+    counters: Mapping[str, MakeCounter] | None = None,
     stamp: Mapping[str, Any] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> None:
@@ -54,18 +54,18 @@ def observe_shard(
         context_window: n-grams of up to this many previous tokens are counted; 0 for none.
         buckets: n-grams that are kept per context at most (`switchyard.observation.ngrams`).
         checkpoint_every: counted tokens after which the next end of a batch makes a checkpoint.
-        tallies: what else is counted, by name.
+        counters: what else is counted, by name.
         stamp: what the file says about itself; checkpoints of another `code` of it are not resumed.
         progress: called with the counted tokens of each batch; of all batches so far when it resumes.
 
     Raises:
         InputError: the model is no MoE, lacks a layer or a token id of the windows, or answers NaN.
     """
-    windows, tallies = Windows(windows_path), tallies or {}
+    windows, counters = Windows(windows_path), counters or {}
     sizes = _sizes(model, layers)
     ngrams = {name: sizes[name] for name in ("layers", "num_experts")}
     ngrams |= {"context_window": context_window, "buckets": buckets, "domains": windows.domains}
-    empty = Observation.empty({**sizes, "domains": windows.domains}, ngrams, tallies)
+    empty = Observation.empty({**sizes, "domains": windows.domains}, ngrams, counters)
     inputs = {
         "windows": sha256_file(windows_path),
         "model": model_digest,
@@ -79,7 +79,7 @@ def observe_shard(
         checkpoints.drop()
         return
     batches = shard_range(windows.batches, shard, shards)
-    seen, start = checkpoints.newest(tallies) or (empty, batches.start)
+    seen, start = checkpoints.newest(counters) or (empty, batches.start)
     _report(progress, seen.totals["tokens"])
     recorder, saved = Recorder(model, windows, seen), seen.totals["tokens"]
     with attach(model, None, observer=recorder.observe, own_when_full=False):
@@ -140,12 +140,12 @@ class Recorder:
         experts = np.stack([fed.experts[place] for place in range(len(self._place))])  # [layers, tokens, k]
         if seen.ngrams.context_window:
             seen.ngrams.update(batch.token_id, batch.position, batch.domain, experts, counted)
-        if seen.tallies:
+        if seen.counters:
             routed = RoutedTokens(
                 experts[:, counted], fed.stretches(), num_experts=seen.statistics.num_experts
             )
-            for tally in seen.tallies.values():
-                tally.observe(routed)
+            for counter in seen.counters.values():
+                counter.observe(routed)
         number = int(counted.sum())
         seen.totals.update(tokens=number, special=len(counted) - number, padding=batch.padding)
 

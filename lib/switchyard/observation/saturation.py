@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from switchyard.errors import InputError
-from switchyard.observation.tallies import result_table
+from switchyard.observation.counters import result_table
 
 
 def saturation(experts_then: ArrayLike, experts_final: ArrayLike) -> float:

@@ -11,12 +11,12 @@ import pyarrow as pa
 from scipy import stats
 
 from switchyard.errors import InputError
+from switchyard.observation.counters import RoutingCounter, result_table, share
 from switchyard.observation.routed_tokens import RoutedTokens, tallied
-from switchyard.observation.tallies import Tally, result_table, share
 
 
 @dataclass(kw_only=True)
-class SegmentUses(Tally):
+class SegmentUses(RoutingCounter):
     """How many tokens of a segment use an expert (Liang et al., arXiv:2505.16056, section 2.2).
 
     A segment is m neighbouring tokens of one stretch. Every start that leaves a full segment counts, so that segments
@@ -27,7 +27,7 @@ class SegmentUses(Tally):
         histogram: [lengths, layers, longest m + 1], (segment, expert) pairs in which 0, 1, ... m tokens use the expert.
     """
 
-    SETTINGS: ClassVar[tuple[str, ...]] = (*Tally.SETTINGS, "segment_lengths")
+    SETTINGS: ClassVar[tuple[str, ...]] = (*RoutingCounter.SETTINGS, "segment_lengths")
 
     segment_lengths: np.ndarray
     histogram: np.ndarray

@@ -17,14 +17,14 @@ from safetensors.numpy import save_file
 from switchyard.artifacts.files import STAMP_KEY, atomic
 from switchyard.artifacts.stamps import sha256_file
 from switchyard.errors import InputError
+from switchyard.observation.counters import RoutingCounter
 from switchyard.observation.ngrams import NGramCounts
 from switchyard.observation.statistics import RoutingStatistics
-from switchyard.observation.tallies import Tally
 
 log = logging.getLogger(__name__)
 
-MakeTally = Callable[..., Tally]
-"""Makes an empty tally of (layers, num_experts=, top_k=): `Coactivation.empty`, or a `partial` of one."""
+MakeCounter = Callable[..., RoutingCounter]
+"""Makes an empty counter of (layers, num_experts=, top_k=): `Coactivation.empty`, or a `partial` of one."""
 
 KEPT_CHECKPOINTS = 2
 """The newest ones; the last but one is there if the last cannot be read."""
@@ -36,17 +36,17 @@ class Observation:
 
     statistics: RoutingStatistics
     ngrams: NGramCounts
-    tallies: dict[str, Tally]
+    counters: dict[str, RoutingCounter]
     totals: Counter[str]
     """`tokens` that were counted, `special` tokens and `padding` places that were not."""
 
     @classmethod
     def empty(
-        cls, statistics: dict[str, Any], ngrams: dict[str, Any], tallies: Mapping[str, MakeTally]
+        cls, statistics: dict[str, Any], ngrams: dict[str, Any], counters: Mapping[str, MakeCounter]
     ) -> Self:
         """Nothing seen yet; `statistics` and `ngrams` are the arguments of their classes."""
         sizes = {"num_experts": statistics["num_experts"], "top_k": statistics["top_k"]}
-        made = {name: make(statistics["layers"], **sizes) for name, make in tallies.items()}
+        made = {name: make(statistics["layers"], **sizes) for name, make in counters.items()}
         return cls(RoutingStatistics(**statistics), NGramCounts(**ngrams), made, Counter())
 
     def settings(self) -> dict[str, Any]:
@@ -54,9 +54,12 @@ class Observation:
         return {
             "statistics": self.statistics.shape(),
             "ngrams": self.ngrams.shape(),
-            "tallies": {
-                name: [type(tally).__name__, {each: tally.arrays()[each].tolist() for each in tally.SETTINGS}]
-                for name, tally in sorted(self.tallies.items())
+            "counters": {
+                name: [
+                    type(counter).__name__,
+                    {each: counter.arrays()[each].tolist() for each in counter.SETTINGS},
+                ]
+                for name, counter in sorted(self.counters.items())
             },
         }
 
@@ -64,31 +67,31 @@ class Observation:
         """Add another shard's counts."""
         self.statistics.merge(other.statistics)
         self.ngrams.merge(other.ngrams)
-        for name, tally in self.tallies.items():
-            tally.merge(other.tallies[name])
+        for name, counter in self.counters.items():
+            counter.merge(other.counters[name])
         self.totals.update(other.totals)
 
     def save(self, path: str | Path, head: Mapping[str, Any]) -> None:
         """Write it as safetensors, atomically, with `head` in its metadata."""
         parts = {"statistics": self.statistics.state(), "ngrams": self.ngrams.state()}
-        parts |= {f"tally {name}": tally.arrays() for name, tally in self.tallies.items()}
+        parts |= {f"counter {name}": counter.arrays() for name, counter in self.counters.items()}
         arrays = {f"{part}/{name}": array for part, own in parts.items() for name, array in own.items()}
         content = {**head, **self.settings(), "totals": dict(self.totals)}
         with atomic(path) as partial:
             save_file(arrays, partial, {STAMP_KEY.decode(): orjson.dumps(content).decode()})
 
     @classmethod
-    def load(cls, path: str | Path, tallies: Mapping[str, MakeTally]) -> tuple[Self, dict[str, Any]]:
+    def load(cls, path: str | Path, counters: Mapping[str, MakeCounter]) -> tuple[Self, dict[str, Any]]:
         """What `save` wrote, and its head.
 
         Raises:
-            InputError: the file is damaged or is none of these, or lacks one of `tallies`.
+            InputError: the file is damaged or is none of these, or lacks one of `counters`.
         """
         sha256_file(path)
         try:
             with safe_open(path, framework="numpy") as file:
                 head = orjson.loads(file.metadata()[STAMP_KEY.decode()])
-                found = cls.empty(head["statistics"], head["ngrams"], tallies)
+                found = cls.empty(head["statistics"], head["ngrams"], counters)
                 found._restore({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
                 found.totals.update(head["totals"])
         except (SafetensorError, OSError, KeyError, TypeError, orjson.JSONDecodeError) as error:
@@ -104,8 +107,9 @@ class Observation:
 
         self.statistics.restore(part("statistics"))
         self.ngrams.restore(part("ngrams"))
-        self.tallies = {
-            name: type(tally).from_arrays(part(f"tally {name}")) for name, tally in self.tallies.items()
+        self.counters = {
+            name: type(counter).from_arrays(part(f"counter {name}"))
+            for name, counter in self.counters.items()
         }
 
 
@@ -121,11 +125,11 @@ class Checkpoints:
         seen.save(path, {**self.head, "next_batch": next_batch})
         self._drop(KEPT_CHECKPOINTS)
 
-    def newest(self, tallies: Mapping[str, MakeTally]) -> tuple[Observation, int] | None:
+    def newest(self, counters: Mapping[str, MakeCounter]) -> tuple[Observation, int] | None:
         """The newest one that can be read and is of the same inputs, with the batch that comes next."""
         for path in reversed(self._paths()):
             try:
-                seen, head = Observation.load(path, tallies)
+                seen, head = Observation.load(path, counters)
             except InputError as error:
                 log.warning("%s", error)
                 continue
@@ -156,13 +160,13 @@ class Checkpoints:
 
 
 def merge_shards(
-    paths: Sequence[str | Path], *, tallies: Mapping[str, MakeTally] | None = None
+    paths: Sequence[str | Path], *, counters: Mapping[str, MakeCounter] | None = None
 ) -> Observation:
     """The observation of all windows from the files of all shards, one of them in memory at a time beside the sum.
 
     Args:
         paths: every shard's file once; they are merged by number, whatever the order here.
-        tallies: as they were given to `observe_shard`.
+        counters: as they were given to `observe_shard`.
 
     Raises:
         InputError: a file that is damaged, of another run, there twice, or missing.
@@ -176,9 +180,9 @@ def merge_shards(
     if [heads[path]["shard"] for path in ordered] != list(range(first["shards"])):
         found = ", ".join(str(heads[path]["shard"]) for path in ordered) or "none"
         raise InputError(f"shards: found {found} of 0..{first['shards'] - 1}; give each of them once")
-    whole, _ = Observation.load(ordered[0], tallies or {})
+    whole, _ = Observation.load(ordered[0], counters or {})
     for path in ordered[1:]:
-        whole.merge(Observation.load(path, tallies or {})[0])
+        whole.merge(Observation.load(path, counters or {})[0])
     return whole
 
 

@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 
 from switchyard.errors import InputError
+from switchyard.observation.counters import result_table, share
 from switchyard.observation.input_tables import names, need, whole_numbers
-from switchyard.observation.tallies import result_table, share
 
 LEAST_FREQUENCY = 8
 """Occurrences that a token id needs: the largest of many shares of a few occurrences is large by chance alone."""

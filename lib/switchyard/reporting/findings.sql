@@ -79,7 +79,7 @@ FROM bh_routing_results AS own JOIN roles USING (model, config_name) JOIN tasks 
 WINDOW task AS (PARTITION BY own.model, own.dataset), config AS (PARTITION BY own.model, own.config_name);
 
 -- The same counts and ranges over models, roles, sets and configurations.
-CREATE VIEW tallies AS
+CREATE VIEW counts AS
 SELECT model, role, set_name, config_name,
     CASE grouping(role, set_name, config_name) WHEN 0 THEN 'configuration' WHEN 1 THEN 'set' WHEN 3 THEN 'role'
         ELSE 'model' END AS level,
@@ -144,15 +144,15 @@ GROUP BY GROUPING SETS ((model), (model, role), (model, role, set_name), (model,
 -- `pick`: of the rules of a role with fewer experts than trained on every dataset, the cheapest that is not measurably
 -- worse anywhere; where all are, the one that loses least. `surest`: whose worst dataset is best at equal compute.
 CREATE VIEW findings AS
-SELECT level, model, tallies.role, tallies.set_name, config_name, NULL AS dataset, NULL AS dataset_order, label, matched, alpha, target_k,
-    wholes.* EXCLUDE (model, config_name), tallies.* EXCLUDE (level, model, role, set_name, config_name, thresholds),
-    level = 'configuration' AND saves_everywhere AND 1 = row_number() OVER (PARTITION BY level, model, tallies.role
+SELECT level, model, counts.role, counts.set_name, config_name, NULL AS dataset, NULL AS dataset_order, label, matched, alpha, target_k,
+    wholes.* EXCLUDE (model, config_name), counts.* EXCLUDE (level, model, role, set_name, config_name, thresholds),
+    level = 'configuration' AND saves_everywhere AND 1 = row_number() OVER (PARTITION BY level, model, counts.role
         ORDER BY NOT saves_everywhere, trained_worse > 0, if(trained_worse = 0, mean_experts, trained_cost), config_name)
         AS pick,
-    level = 'configuration' AND loss_comparisons > 0 AND 1 = row_number() OVER (PARTITION BY level, model, tallies.role
+    level = 'configuration' AND loss_comparisons > 0 AND 1 = row_number() OVER (PARTITION BY level, model, counts.role
         ORDER BY loss_difference_highest, config_name) AS surest,
     unnest(if(level = 'model', thresholds, NULL))
-FROM tallies LEFT JOIN roles USING (model, config_name) LEFT JOIN wholes USING (model, config_name)
+FROM counts LEFT JOIN roles USING (model, config_name) LEFT JOIN wholes USING (model, config_name)
 UNION ALL BY NAME
 SELECT 'experiment' AS level, COLUMNS('^(model|role|set_name|config_name|label|matched|model_order|config_order|dataset.*|scored)$'),
     avg_experts, perplexity, accuracy, best_perplexity, best_accuracy, saves, against_avg_experts, loss_difference,

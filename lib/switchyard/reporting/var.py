@@ -230,13 +230,13 @@ def ceilings(ceiling: Mapping[str, Any], context: pd.DataFrame) -> str:
     for window, own in context.groupby("context"):
         name = f"the token id and {counted(int(window), 'token')} before it"
         parts.append((name, own["leave_one_domain_out_context"].tolist()))
-    told = [f"{name} {_span(shares)}" for name, shares in parts if all(map(_is_number, shares))]
-    if not told:
+    shown = [f"{name} {_span(shares)}" for name, shares in parts if all(map(_is_number, shares))]
+    if not shown:
         return ""
     return (
         "A table can only be as right as its key. On domains that it was not made from it would hit these shares of "
         f"the used experts, over the layers, {number(ceiling['chance'], 'share')} being chance: keyed by "
-        f"{'; by '.join(told)}."
+        f"{'; by '.join(shown)}."
     )
 
 
@@ -342,8 +342,8 @@ def _first(frame: pd.DataFrame) -> pd.Series:
 def _cost(point: pd.Series) -> str:
     """`+0.0101 nats [+0.0045, +0.0156], worse`."""
     interval = _interval([point["loss_low"], point["loss_high"]], "nats_change")
-    told = f" {interval}" if interval != ABSENT else ""
-    return f"{number(point['loss_difference'], 'nats_change')} nats per token{told} ({point['verdict']})"
+    shown = f" {interval}" if interval != ABSENT else ""
+    return f"{number(point['loss_difference'], 'nats_change')} nats per token{shown} ({point['verdict']})"
 
 
 def _interval(bounds: Sequence[float | None], kind: str) -> str:

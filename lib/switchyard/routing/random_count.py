@@ -93,6 +93,6 @@ def read_counts(traces: Sequence[str | Path]) -> tuple[tuple[int, ...], ...]:
         raise InputError("random_count: the matched traces have no row; evaluate their configuration again")
     found = rows.group_by(["layer", "count"]).aggregate([([], "count_all")])
     layer, count, times = (found[name].to_numpy() for name in ("layer", "count", "count_all"))
-    tally = np.zeros((layer.max() + 1, count.max() + 1), np.int64)
-    tally[layer, count] = times
-    return tuple(map(tuple, tally.tolist()))
+    table = np.zeros((layer.max() + 1, count.max() + 1), np.int64)
+    table[layer, count] = times
+    return tuple(map(tuple, table.tolist()))

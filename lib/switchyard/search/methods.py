@@ -52,7 +52,7 @@ def ask(
     - `grid`: the points `batch * q` to `batch * q + q` of `grid`; the seed changes nothing.
     - `random`: q points of the seed's own, uniform over the space.
     - `bayesian`: those of `random` until INITIAL points have a value, then `switchyard.search.bayesian.propose`.
-      Failed points are not told to its processes.
+      Failed points are kept from its processes.
 
     A random or Bayesian point that decides as an earlier one of the search or of its batch is replaced by a random one,
     as long as the space has others.

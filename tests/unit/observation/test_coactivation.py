@@ -14,9 +14,9 @@ from switchyard.observation.routed_tokens import RoutedTokens
 
 
 def rows(experts: np.ndarray, lengths: list[int], num_experts: int) -> list[dict]:
-    tally = Coactivation.empty(range(len(experts)), num_experts=num_experts, top_k=experts.shape[2])
-    tally.observe(RoutedTokens(experts, lengths, num_experts=num_experts))
-    return tally.table().to_pylist()
+    counter = Coactivation.empty(range(len(experts)), num_experts=num_experts, top_k=experts.shape[2])
+    counter.observe(RoutedTokens(experts, lengths, num_experts=num_experts))
+    return counter.table().to_pylist()
 
 
 @pytest.mark.parametrize("num_experts, top_k, lengths", SHAPES)

@@ -16,9 +16,9 @@ MEASURES = ("share", "first_choice_share", "first_or_second_choice_share")
 
 
 def rows(experts: np.ndarray, lengths: list[int], num_experts: int) -> list[dict]:
-    tally = Repetition.empty(range(len(experts)), num_experts=num_experts, top_k=experts.shape[2])
-    tally.observe(RoutedTokens(experts, lengths, num_experts=num_experts))
-    return tally.table().to_pylist()
+    counter = Repetition.empty(range(len(experts)), num_experts=num_experts, top_k=experts.shape[2])
+    counter.observe(RoutedTokens(experts, lengths, num_experts=num_experts))
+    return counter.table().to_pylist()
 
 
 @pytest.mark.parametrize("num_experts, top_k, lengths", SHAPES)

@@ -39,7 +39,7 @@ WORDS = [
     "writes",
 ]
 TALLIES = {"coactivation": Coactivation.empty, "segments": partial(SegmentUses.empty, segment_lengths=(2, 5))}
-SETTINGS = {"model_digest": "tiny", "context_window": 2, "buckets": 64, "tallies": TALLIES}
+SETTINGS = {"model_digest": "tiny", "context_window": 2, "buckets": 64, "counters": TALLIES}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def windows_path(tmp_path_factory):
 def whole(model, windows_path, tmp_path_factory) -> Observation:
     out = tmp_path_factory.mktemp("whole") / "0.safetensors"
     observe_shard(model, windows_path, 0, 1, out, **SETTINGS)
-    return merge_shards([out], tallies=TALLIES)
+    return merge_shards([out], counters=TALLIES)
 
 
 def assert_equal(found: Observation, expected: Observation, *, exactly: bool = False) -> None:
@@ -76,9 +76,9 @@ def assert_equal(found: Observation, expected: Observation, *, exactly: bool = F
             np.testing.assert_array_equal(own, array)
     for name, array in expected.ngrams.state().items():
         np.testing.assert_array_equal(found.ngrams.state()[name], array)
-    for kind, tally in expected.tallies.items():
-        for name, array in tally.arrays().items():
-            np.testing.assert_array_equal(found.tallies[kind].arrays()[name], array)
+    for kind, counter in expected.counters.items():
+        for name, array in counter.arrays().items():
+            np.testing.assert_array_equal(found.counters[kind].arrays()[name], array)
     assert found.totals == expected.totals
 
 
@@ -118,8 +118,8 @@ def test_what_is_counted_is_what_the_model_does(model, windows_path, whole) -> N
     tokens = sum(sum(counts) for *_, counts in fed)
     assert whole.totals["tokens"] == tokens and whole.totals["special"] == special > 0
     assert whole.totals["padding"] == sum(b.padding for b in windows.read(range(windows.batches))) > 0
-    assert whole.tallies["coactivation"].tokens == tokens
-    assert whole.tallies["segments"].histogram[0].sum() == pairs * 2 * 8
+    assert whole.counters["coactivation"].tokens == tokens
+    assert whole.counters["segments"].histogram[0].sum() == pairs * 2 * 8
 
 
 @pytest.mark.parametrize("shards", [2, 3, 100])
@@ -127,7 +127,7 @@ def test_shards_are_the_whole(model, windows_path, whole, tmp_path, shards: int)
     paths = [tmp_path / f"{shard}.safetensors" for shard in range(shards)]
     for shard in reversed(range(shards)):
         observe_shard(model, windows_path, shard, shards, paths[shard], **SETTINGS)
-    assert_equal(merge_shards(paths[::-1], tallies=TALLIES), whole)
+    assert_equal(merge_shards(paths[::-1], counters=TALLIES), whole)
 
 
 class Killed(Exception):
@@ -164,7 +164,7 @@ def test_a_run_that_is_killed_again_and_again_is_the_uninterrupted_one(
     observe_shard(model, windows_path, 0, 1, out, progress=resumed.append, **SETTINGS)
     assert resumed[0] >= 400 and sum(resumed) == whole.totals["tokens"]
     assert [path.name for path in tmp_path.iterdir()] == ["0.safetensors"]
-    assert_equal(merge_shards([out], tallies=TALLIES), whole, exactly=True)
+    assert_equal(merge_shards([out], counters=TALLIES), whole, exactly=True)
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
@@ -178,7 +178,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     with caplog.at_level(logging.WARNING):
         observe_shard(model, windows_path, 0, 1, out, progress=resumed.append, **SETTINGS)
     assert 0 < resumed[0] < 500 and newest.name in caplog.text and older.name not in caplog.text
-    assert_equal(merge_shards([out], tallies=TALLIES), whole, exactly=True)
+    assert_equal(merge_shards([out], counters=TALLIES), whole, exactly=True)
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
         {"buckets": 32},
         {"layers": [1]},
         {"stamp": {"code": "another"}},
-        {"tallies": {"coactivation": Coactivation.empty}},
-        {"tallies": TALLIES | {"segments": partial(SegmentUses.empty, segment_lengths=(3,))}},
+        {"counters": {"coactivation": Coactivation.empty}},
+        {"counters": TALLIES | {"segments": partial(SegmentUses.empty, segment_lengths=(3,))}},
     ],
 )
 def test_a_checkpoint_of_other_inputs_is_not_resumed(
@@ -201,19 +201,19 @@ def test_a_checkpoint_of_other_inputs_is_not_resumed(
     with caplog.at_level(logging.WARNING):
         observe_shard(model, windows_path, 0, 1, out, progress=resumed.append, **SETTINGS)
     assert resumed[0] == 0 and len(caplog.messages) == 2
-    assert_equal(merge_shards([out], tallies=TALLIES), whole, exactly=True)
+    assert_equal(merge_shards([out], counters=TALLIES), whole, exactly=True)
     assert not checkpoints(out)
 
 
 def test_some_layers_are_as_among_all(model, windows_path, whole, tmp_path) -> None:
     observe_shard(model, windows_path, 0, 1, tmp_path / "0", **{**SETTINGS, "layers": [1]})
-    found = merge_shards([tmp_path / "0"], tallies=TALLIES)
+    found = merge_shards([tmp_path / "0"], counters=TALLIES)
     assert found.statistics.layers == (1,)
     np.testing.assert_array_equal(found.statistics.mean[:, 0], whole.statistics.mean[:, 1])
     np.testing.assert_array_equal(found.statistics.uses[0], whole.statistics.uses[1])
 
 
-def test_no_context_and_no_tally_will_do(model, windows_path, whole, tmp_path) -> None:
+def test_no_context_and_no_counter_will_do(model, windows_path, whole, tmp_path) -> None:
     plain = {"model_digest": "tiny", "context_window": 0}
     observe_shard(model, windows_path, 0, 1, tmp_path / "0", **plain)
     found = merge_shards([tmp_path / "0"])
@@ -235,7 +235,7 @@ def test_shards_that_do_not_belong_together_are_refused(model, windows_path, tmp
         ([], "found none"),
     ]:
         with pytest.raises(InputError, match=message):
-            merge_shards(given, tallies=TALLIES)
+            merge_shards(given, counters=TALLIES)
 
 
 def test_what_cannot_be_observed_is_refused(model, windows_path, tmp_path) -> None:

@@ -18,9 +18,9 @@ def rows(
     experts: np.ndarray, lengths: list[int], num_experts: int, segment_lengths: tuple = LENGTHS
 ) -> list[dict]:
     sizes = {"num_experts": num_experts, "top_k": experts.shape[2]}
-    tally = SegmentUses.empty(range(len(experts)), **sizes, segment_lengths=segment_lengths)
-    tally.observe(RoutedTokens(experts, lengths, num_experts=num_experts))
-    return tally.table().to_pylist()
+    counter = SegmentUses.empty(range(len(experts)), **sizes, segment_lengths=segment_lengths)
+    counter.observe(RoutedTokens(experts, lengths, num_experts=num_experts))
+    return counter.table().to_pylist()
 
 
 @pytest.mark.parametrize("num_experts, top_k, lengths", SHAPES)

@@ -54,7 +54,7 @@ def test_every_count_and_range_is_what_loops_give(made_up, derived, outcome, sha
     places = dict(reference.groups(rows))
     assert found.keys() == places.keys()
     for place, own in places.items():
-        for name, value in reference.tallies(own).items():
+        for name, value in reference.counts(own).items():
             assert same(found[place][name], value), (place, name, found[place][name], value)
     for role in ("static", "adaptive"):
         picked = [
@@ -74,7 +74,7 @@ def test_verdicts_of_all_sorts_random_counts_and_slow_rules(
     )
     found = {row["role"]: row for row in rows_of(derived(tables), "role")}
     for role, own in found.items():
-        expected = reference.tallies([row for row in reference.experiments(tables) if row["role"] == role])
+        expected = reference.counts([row for row in reference.experiments(tables) if row["role"] == role])
         assert all(same(own[name], value) for name, value in expected.items())
     assert found["adaptive"]["slower_than_trained"] == 1 and found["adaptive"]["random_comparisons"] == 36
     assert found["adaptive"]["loss_answer"] == "mixed"

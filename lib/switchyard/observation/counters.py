@@ -23,11 +23,11 @@ _KINDS = {
 
 
 @dataclass(kw_only=True)
-class Tally(ABC):
+class RoutingCounter(ABC):
     """Counts of routed tokens: integers, so that shards merged in any order are the whole exactly.
 
-    A kind of tally is a dataclass of int64 arrays. Those named in `SETTINGS` say what is counted and must be equal
-    for two tallies to merge; the others are counts.
+    A kind of counter is a dataclass of int64 arrays. Those named in `SETTINGS` say what is counted and must be equal
+    for two counters to merge; the others are counts.
 
     Attributes:
         layers: [layers], the model's numbers of the layers.
@@ -51,7 +51,7 @@ class Tally(ABC):
 
     @classmethod
     def empty(cls, layers: Sequence[int], *, num_experts: int, top_k: int, **settings: Any) -> Self:
-        """A tally of nothing yet; `settings` are those of its kind."""
+        """A counter of nothing yet; `settings` are those of its kind."""
         if not 1 <= top_k <= num_experts:
             raise InputError(f"{cls.__name__}: top_k is {top_k}, give one of 1..{num_experts}")
         shape = (len(layers), num_experts)
@@ -62,7 +62,7 @@ class Tally(ABC):
         """Count a batch in.
 
         Raises:
-            InputError: other layers, experts or top-k than this tally's.
+            InputError: other layers, experts or top-k than this counter's.
         """
         seen = (len(routed.experts), routed.num_experts, routed.experts.shape[2])
         expected = (len(self.layers), int(self.num_experts), int(self.top_k))
@@ -75,7 +75,7 @@ class Tally(ABC):
         self._count(routed)
 
     def merge(self, other: Self) -> None:
-        """Add another tally's counts.
+        """Add another counter's counts.
 
         Raises:
             InputError: it counts something else.
@@ -95,7 +95,7 @@ class Tally(ABC):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
-        """The tally that was saved.
+        """The counter that was saved.
 
         Raises:
             InputError: an array is missing, or the counts do not add up.
@@ -103,9 +103,9 @@ class Tally(ABC):
         names = [field.name for field in fields(cls)]
         if missing := [name for name in names if name not in arrays]:
             raise InputError(f"{cls.__name__}: {missing[0]} is missing from the saved state, observe again")
-        tally = cls(**{name: arrays[name] for name in names})
-        tally.check()
-        return tally
+        counter = cls(**{name: arrays[name] for name in names})
+        counter.check()
+        return counter
 
     def check(self) -> None:
         """Raise InputError for counts that no routing can have."""
@@ -127,7 +127,7 @@ class Tally(ABC):
     @classmethod
     @abstractmethod
     def _blank(cls, shape: tuple[int, int], top_k: int, **settings: Any) -> dict[str, ArrayLike]:
-        """The further fields of this kind of tally before anything is observed; `shape`: layers, experts."""
+        """The further fields of this kind of counter before anything is observed; `shape`: layers, experts."""
 
     @abstractmethod
     def _count(self, routed: RoutedTokens) -> None:
