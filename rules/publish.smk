@@ -236,8 +236,9 @@ rule write_report:
         speed=expand(f"{EVALUATE}/speed.json", model=STUDY.models),
         skipped=expand(f"{OUT}/prepare/skipped/{{dataset}}.parquet", dataset=STUDY.datasets),
         var=expand(f"{VAR}/comparison.json", model=STUDY.var_models),
-        templates=STUDY.shipped("reports/report.md.j2", "reports/report/*.j2"),
+        templates=STUDY.shipped("reports/*.md.j2", "reports/report/*.j2"),
     output:
+        front=f"{OUT}/publish/answer.html",
         markdown=f"{OUT}/publish/report.md",
         findings=f"{OUT}/publish/tables/findings.csv",
         findings_stamp=f"{OUT}/publish/tables/findings.csv.provenance.json",

@@ -5,7 +5,7 @@ from pathlib import Path
 from switchyard.artifacts.files import read_json, read_stamp, write_text
 from switchyard.artifacts.stamps import derived
 from switchyard.reporting.findings import derive, findings, write_findings
-from switchyard.reporting.pages import write_document
+from switchyard.reporting.pages import write_document, write_fragment
 from switchyard.reporting.report import left_out, render
 from switchyard.reporting.var import presets
 from switchyard.runtime.log import logged
@@ -19,8 +19,9 @@ def main(
     speed: list[Path],
     skipped: list[Path],
     var: list[Path],
-    template: Path,
+    templates: dict[str, Path],
     study: str,
+    front: Path,
     markdown: Path,
     page: Path,
     table: Path,
@@ -31,15 +32,18 @@ def main(
     speeds = {one["model"]: one for one in map(read_json, speed)}
     with derive(aggregate) as connection:
         write_findings(table, connection, made)
-        text = render(
-            findings(connection),
-            template,
-            study=study,
-            speeds=speeds,
-            skipped=left_out(skipped),
-            looked_up={one["model"]: presets(one["comparisons"]) for one in map(read_json, var)},
-            stamp=made,
-        )
+        found = findings(connection)
+    text = render(
+        found,
+        templates["report.md.j2"],
+        study=study,
+        speeds=speeds,
+        skipped=left_out(skipped),
+        looked_up={one["model"]: presets(one["comparisons"]) for one in map(read_json, var)},
+        stamp=made,
+    )
+    answer = render(found, templates["front.md.j2"], study=study, speeds=speeds)
+    write_fragment(front, answer, stamp=made)
     write_text(markdown, text)
     write_document(page, text, title=f"Expert routing: {study}", stamp=made)
 
@@ -52,8 +56,9 @@ if __name__ == "__main__":
             speed=[Path(path) for path in snakemake.input.speed],
             skipped=[Path(path) for path in snakemake.input.skipped],
             var=[Path(path) for path in snakemake.input.var],
-            template=Path(snakemake.input.templates[0]),
+            templates={Path(path).name: Path(path) for path in snakemake.input.templates},
             study=snakemake.params.study,
+            front=Path(snakemake.output.front),
             markdown=Path(snakemake.output.markdown),
             page=Path(snakemake.output.page),
             table=Path(snakemake.output.findings),

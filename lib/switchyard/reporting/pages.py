@@ -47,14 +47,25 @@ table { margin: 1rem 0; } th { white-space: normal; max-width: 9rem; }
 
 def write_document(path: str | Path, markdown: str, *, title: str, stamp: dict | None = None) -> None:
     """Write Markdown as a page of its own."""
-    body = MarkdownIt("commonmark").enable("table").render(markdown)
-    note = orjson.dumps(stamp or {}, option=orjson.OPT_SORT_KEYS).decode().replace("</", "<\\/")
     write_text(
         path,
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
-        f'<script type="application/json" id="switchyard">{note}</script>\n<style>{STYLE}{PROSE_STYLE}</style>\n'
-        f"</head>\n<body>\n{body}</body>\n</html>\n",
+        f"{_data_block(stamp)}\n<style>{STYLE}{PROSE_STYLE}</style>\n</head>\n<body>\n{_html(markdown)}</body>\n</html>\n",
     )
+
+
+def write_fragment(path: str | Path, markdown: str, *, stamp: dict | None = None) -> None:
+    """Write Markdown as a part of another page."""
+    write_text(path, f"{_html(markdown)}{_data_block(stamp)}\n")
+
+
+def _html(markdown: str) -> str:
+    return MarkdownIt("commonmark").enable("table").render(markdown)
+
+
+def _data_block(stamp: dict | None) -> str:
+    note = orjson.dumps(stamp or {}, option=orjson.OPT_SORT_KEYS).decode().replace("</", "<\\/")
+    return f'<script type="application/json" id="switchyard">{note}</script>'
 
 
 def write_results(path: str | Path, tables: Tables, **options: Any) -> None:

@@ -11,7 +11,8 @@ from switchyard.reporting.pages import write_document
 from switchyard.reporting.report import render
 
 TEMPLATE = Path(__file__).parents[3] / "reports" / "report.md.j2"
-PAGES = [TEMPLATE, *sorted((TEMPLATE.parent / "report").glob("*.j2"))]
+FRONT = TEMPLATE.with_name("front.md.j2")
+PAGES = [TEMPLATE, FRONT, *sorted((TEMPLATE.parent / "report").glob("*.j2"))]
 JINJA = re.compile(r"\{#.*?#\}|\{\{.*?\}\}|\{%.*?%\}", re.S)
 STRING = re.compile(r'"[^"]*(?<!\.j2)"')
 
@@ -20,14 +21,14 @@ STRING = re.compile(r'"[^"]*(?<!\.j2)"')
 def text_of(derived):
     """A function: Tables, of one model or by model -> the report on them."""
 
-    def written(tables, **options):
+    def written(tables, template=TEMPLATE, **options):
         found = findings(derived(tables))
         untouched = [
             {"experts": "grouped_mm", "tokens_per_second": 4321.4, "latency_ms_per_token": 5.678},
             {"experts": "batched_mm", "tokens_per_second": None, "latency_ms_per_token": 4.5},
         ]
         speeds = {row["model"]: {"device": "a toaster", "untouched": untouched} for row in found}
-        return render(found, TEMPLATE, study="made-up", speeds=speeds, **options)
+        return render(found, template, study="made-up", speeds=speeds, **options)
 
     return written
 
@@ -200,6 +201,11 @@ def test_speed_is_judged_only_where_it_was_measured(made_up, text_of):
     none = text_of(dataclasses.replace(tables, overall=tables.overall.assign(tokens_per_second=float("nan"))))
     assert "speed was not measured" in none and "ran slower" not in none and "saved time" not in none
     assert "Fewer experts saved time" in section(text_of(tables), "In short")
+
+
+def test_the_front_page_opens_with_the_answers_of_the_report(made_up, text_of):
+    tables = made_up("varied", controls=True)
+    assert text_of(tables, FRONT).strip() == section(text_of(tables), "In short").strip()
 
 
 def test_machine_and_stamp_are_printed_and_the_page_holds_every_table(made_up, text_of, tmp_path):
