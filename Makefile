@@ -20,7 +20,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no
 export PYTHONPATH := $(CURDIR)/lib
 
 .DEFAULT_GOAL := help
-.PHONY: help install study smoke report test test-all slurm-test lint format bench gpu-acceptance
+.PHONY: help install study smoke package report test test-all slurm-test lint format bench gpu-acceptance
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ study: $(INSTALLED)  ## run the study and write its HTML report
 
 smoke: $(INSTALLED)  ## the smallest study that passes every stage
 	@$(BIN)/python workflow_scripts/run_study.py --study studies/smoke.yaml $(if $(CORES),--cores $(CORES)) $(EXTRA)
+
+package: $(INSTALLED)  ## write finished results as one archive with checksums; STUDY=results/pocket
+	@$(BIN)/python -m switchyard package --study '$(if $(STUDY),$(STUDY),results/pocket)' $(ARGS)
 
 report: $(INSTALLED)  ## write the HTML report of finished results again
 	@$(RUN) --report-only $(EXTRA)

@@ -15,8 +15,10 @@ from switchyard.artifacts.files import atomic, read_json, write_text
 from switchyard.artifacts.verify import register as register_verify
 from switchyard.charts.verbs import register as register_charts
 from switchyard.errors import ERROR_LINE, InputError
+from switchyard.evaluation.verbs import register as register_evaluation
 from switchyard.observation.verbs import register as register_observation
 from switchyard.planning.verbs import register as register_systems
+from switchyard.reporting.verbs import register as register_reporting
 from switchyard.var.verbs import register as register_var
 
 
@@ -76,9 +78,11 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--from", dest="study", type=Path, required=True, help="results folder of the study")
     verb.add_argument("--to", type=Path, default=Path("resources"), help="folder that models are shipped in")
     register_observation(verbs)
+    register_evaluation(verbs)
     register_var(verbs)
     register_charts(verbs)
     register_systems(verbs)
+    register_reporting(verbs)
     register_verify(verbs)
     return top
 

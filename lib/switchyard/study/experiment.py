@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -73,9 +74,14 @@ class Experiment:
         """What `from_json` reads."""
         return dataclasses.asdict(self)
 
+    def to_json(self) -> str:
+        """The experiment as JSON text."""
+        return json.dumps(self.as_json(), indent=2)
+
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Experiment:
-        """The experiment of a run stamp or of a job's parameters."""
+    def from_json(cls, content: Mapping[str, Any] | str) -> Experiment:
+        """The experiment of a run stamp, of a job's parameters, or of JSON text."""
+        content = json.loads(content) if isinstance(content, str) else content
         return cls(**{**content, "run": Run(**content["run"])})
 
     def build_rule(self, files: Mapping[str, Any]) -> Any:
@@ -117,6 +123,10 @@ class Experiment:
             "trained_top_k": structure["top_k"],
             "dataset": self.dataset,
         }
+
+
+ExperimentConfig = Experiment
+"""The name in the project's first documents."""
 
 
 def build_rule(config: str, home: str, settings: Mapping[str, Any], files: Mapping[str, Any]) -> Any:

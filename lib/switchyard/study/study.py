@@ -21,6 +21,7 @@ from switchyard.study.configurations import (
 )
 from switchyard.study.experiment import Experiment, Run
 from switchyard.study.models import checkpoint_folder, known_structure
+from switchyard.study.rule_files import files_of_rule
 
 
 class Key(NamedTuple):
@@ -166,19 +167,8 @@ class Study:
 
     def rule_files(self, model: str, config: str, datasets: Iterable[str]) -> dict[str, Any]:
         """What the rule of a configuration reads, by name; a matched one reads the other's traces on `datasets`."""
-        calibrate = f"{self.folder}/calibrate/{model}"
-        places = {
-            "nulls": f"{calibrate}/nulls.parquet",
-            "logits": f"{calibrate}/calibration_logits.parquet",
-            "budgets": f"{calibrate}/budgets/{config}.parquet",
-            "routing_table": f"{self.folder}/var/{model}/routing_table.parquet",
-        }
         one = self.configurations[model, config]
-        files: dict[str, Any] = {file: places[file] for file in entry(one.rule).reads}
-        if matched := one.settings.get("matched"):
-            keys = [Key(model, matched, dataset) for dataset in datasets]
-            files["matched"] = self.files("evaluate/{model}/traces/{config}_{dataset}.parquet", keys)
-        return files
+        return files_of_rule(self.folder, model, config, one.rule, one.settings, datasets)
 
     def files_of_rules(self, model: str, configs: Iterable[str]) -> list[str]:
         """What the rules of these configurations of a model read, each file once."""

@@ -1,0 +1,25 @@
+"""The verb `package`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from switchyard.arguments import add_verb, file_to_write
+
+
+def package_study(arguments: argparse.Namespace) -> None:
+    """Write a finished study as one archive (RO-Crate): configuration, lock, logs, tables, figures, stamps, checksums."""
+    from switchyard.artifacts.stamps import CHECKOUT
+    from switchyard.reporting.package import package
+
+    output = file_to_write(arguments.output or Path(f"{arguments.study.resolve().name}.zip"))
+    names = package(arguments.study, CHECKOUT, output)
+    print(f"{output}: {len(names):,} files, {output.stat().st_size / 1e6:,.1f} MB")
+
+
+def register(verbs: argparse._SubParsersAction) -> None:
+    """Add `package`, which sets `run`."""
+    verb = add_verb(verbs, "package", package_study)
+    verb.add_argument("--study", type=Path, required=True, help="results folder of the study, results/<study>")
+    verb.add_argument("--output", type=Path, help="the ZIP file; default: <study>.zip")
