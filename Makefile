@@ -20,7 +20,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no
 export PYTHONPATH := $(CURDIR)/lib
 
 .DEFAULT_GOAL := help
-.PHONY: help install study smoke package report test test-all slurm-test lint format bench gpu-acceptance
+.PHONY: help install study smoke package report test test-all slurm-test lint format site bench gpu-acceptance
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ format: $(INSTALLED)  ## format the Python and Snakemake files
 
 gpu-acceptance: $(INSTALLED)  ## on one card, ten minutes: is the device path right, and how fast; ARGS="--device cpu --tiny" tries the script
 	@$(BIN)/python -m bench.gpu_acceptance $(ARGS)
+
+site: $(INSTALLED)  ## the documentation site, in site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict && echo "site/index.html"
 
 bench: $(INSTALLED)  ## benchmarks that print ratios; ARGS="selection trace" for some of them
 	@$(BIN)/python -m bench $(ARGS)

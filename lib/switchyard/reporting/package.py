@@ -53,7 +53,9 @@ def package(results: Path, checkout: Path, output: Path) -> list[str]:
     files = dict(_files(results, checkout))
     crate = ROCrate()
     crate.name = f"Switchyard study {results.name}"
-    crate.description = f"Expert routing in mixture-of-experts language models; made by Switchyard at commit {commit()}."
+    crate.description = (
+        f"Expert routing in mixture-of-experts language models; made by Switchyard at commit {commit()}."
+    )
     crate.license = "LICENSE"
     sums = {name: hash_file(path) for name, path in files.items()}
     for name, path in files.items():

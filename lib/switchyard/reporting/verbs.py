@@ -9,7 +9,7 @@ from switchyard.arguments import add_verb, file_to_write
 
 
 def package_study(arguments: argparse.Namespace) -> None:
-    """Write a finished study as one archive (RO-Crate): configuration, lock, logs, tables, figures, stamps, checksums."""
+    """Write a finished study as one archive (RO-Crate) with checksums: configuration, lock, logs, tables, figures."""
     from switchyard.artifacts.stamps import CHECKOUT
     from switchyard.reporting.package import package
 
@@ -21,5 +21,7 @@ def package_study(arguments: argparse.Namespace) -> None:
 def register(verbs: argparse._SubParsersAction) -> None:
     """Add `package`, which sets `run`."""
     verb = add_verb(verbs, "package", package_study)
-    verb.add_argument("--study", type=Path, required=True, help="results folder of the study, results/<study>")
+    verb.add_argument(
+        "--study", type=Path, required=True, help="results folder of the study, results/<study>"
+    )
     verb.add_argument("--output", type=Path, help="the ZIP file; default: <study>.zip")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class RandomCount:
     """Each token's number of experts drawn from the layer's distribution of counts; experts by largest logit.
 
-    A token gets c experts in layer l with probability counts[l][c] / sum(counts[l]), by a draw per layer and token
+    A token gets c experts in layer l with probability `counts[l][c] / sum(counts[l])`, by a draw per layer and token
     (`switchyard.routing.draws`); ties go to the lower index.
     `weighting`, `trained_top_k`, `normalise`: see `switchyard.routing.weighting.weigh`.
     """
