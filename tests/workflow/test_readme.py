@@ -82,7 +82,7 @@ def test_the_plan_is_made():
 
 def test_verbs_run_on_the_tables_of_a_study(smoke: Path, tmp_path: Path):
     lines = [line for line in verbs() if "results/pocket/" in line]
-    assert len(lines) == 2
+    assert len(lines) == 3
     for line in lines:
         words = line.replace("results/pocket", str(smoke / RESULTS)).split()
         ran = subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, capture_output=True, text=True)
