@@ -29,7 +29,11 @@ class Rows:
         self._contexts: dict[torch.device, TokenContext] = {}
 
     def label(self, *, sample: Sequence[int], sequence: Sequence[int]) -> None:
-        """Name the rows of the next forward."""
+        """Name the rows of the next forward.
+
+        Raises:
+            InputError: `sample` and `sequence` differ in length.
+        """
         if len(sample) != len(sequence):
             raise InputError(
                 f"label: {len(sample)} samples but {len(sequence)} sequences, give one of each per row"

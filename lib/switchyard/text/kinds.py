@@ -38,7 +38,11 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 
 def kind_of(table: pa.Table) -> str:
-    """The kind of a prepared table, recognised by its columns."""
+    """The kind of a prepared table, recognised by its columns.
+
+    Raises:
+        InputError: the columns are those of no kind.
+    """
     for kind, column in {"choice": "options", "cloze": "target", "perplexity": "text"}.items():
         if column in table.column_names:
             return kind

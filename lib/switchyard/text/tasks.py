@@ -85,7 +85,7 @@ def find_layout(kind: str, layout: str) -> Convert:
 
 
 def check_skipped(skipped: list[Skipped], used: int, most: float) -> None:
-    """Refuse a dataset of which more than a share `most` (0..1) of the rows that were read had to be left out."""
+    """Raise InputError where more than a share `most` (0..1) of the rows that were read had to be left out."""
     share = len(skipped) / (len(skipped) + used)
     if share > most:
         place, reason = skipped[0]

@@ -88,6 +88,9 @@ class TraceWriter:
 
         Shapes: logits [tokens, num_experts]; experts and weights of `selection` [tokens, slots]; all else
         [tokens].
+
+        Raises:
+            InputError: a layer came twice before all layers had come.
         """
         if layer in self._forward:
             raise InputError(
