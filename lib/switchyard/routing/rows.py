@@ -69,6 +69,12 @@ class Rows:
             self._histories[cache] = self._latest
         self._latest = self._cache = None
 
+    def select(self, cache: Any, rows: Sequence[int]) -> None:
+        """Go on with some rows of a batch, as its key-value cache does (`batch_select_indices`)."""
+        if cache in self._histories:
+            history = self._histories[cache]
+            self._histories[cache] = history[torch.tensor(list(rows), device=history.device)]
+
     def _made(self) -> TokenContext:
         ids = _token_ids(self._inputs)
         context = _token_context(ids, self._inputs)
