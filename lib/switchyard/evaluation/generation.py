@@ -26,9 +26,11 @@ log = logging.getLogger(__name__)
 class Attached(Protocol):
     """What generation needs of an attachment: to name the rows of a forward, and to say which rows go on."""
 
-    def label(self, *, sample: list[int], sequence: list[int]) -> None: ...
+    def label(self, *, sample: list[int], sequence: list[int]) -> None:
+        """Name the rows of the next forward."""
 
-    def select(self, cache: Any, rows: list[int]) -> None: ...
+    def select(self, cache: Any, rows: list[int]) -> None:
+        """Keep these rows of a key-value cache, in this order."""
 
 
 class Settings(NamedTuple):
@@ -188,6 +190,9 @@ def choose(logits: Tensor, rows: Sequence[Any], top_p: float) -> Tensor:
 
     At temperature 0 the most probable, the lowest id of equals. Otherwise tokens are put in order of probability, and
     the row's next uniform number is looked up in their sum, up to the share `top_p`.
+
+    Raises:
+        InputError: logits are NaN.
     """
     if logits.isnan().any():
         raise InputError("code: logits are not numbers; check the model's weights, or run it in float32")

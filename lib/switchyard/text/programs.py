@@ -30,7 +30,11 @@ def humaneval(row: Row) -> dict[str, Any]:
 
 
 def mbpp(row: Row) -> dict[str, Any]:
-    """A problem of MBPP: columns `task_id, text` (or `prompt`), `test_list`, and what there is of its others."""
+    """A problem of MBPP: columns `task_id, text` (or `prompt`), `test_list`, and what there is of its others.
+
+    Raises:
+        InputError: `test_list` is no list of tests.
+    """
     tests = read_nested(row, "test_list")
     if not (isinstance(tests, list) and tests and all(isinstance(one, str) for one in tests)):
         raise InputError(f"{row.place}, column 'test_list': not a list of tests; {REMEDY}")

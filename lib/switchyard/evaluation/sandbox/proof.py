@@ -288,6 +288,7 @@ def prove(sandbox: Sandbox) -> dict[str, str]:
 
     Raises:
         NotStarted: no candidate can be run here.
+        InputError: a correct program does not pass.
     """
     short = sandbox._replace(limits=dataclasses.replace(sandbox.limits, seconds=_SECONDS))
     with ExitStack() as held:
@@ -311,7 +312,11 @@ def _try(sandbox: Sandbox, attempt: Attempt, host: Host, names: dict[str, str | 
 
 
 def check(walls: dict[str, str], name: str) -> None:
-    """Refuse walls of which one did not hold."""
+    """Refuse walls of which one did not hold.
+
+    Raises:
+        InputError: naming the wall.
+    """
     for wall, found in walls.items():
         if found != HELD:
             raise InputError(

@@ -60,7 +60,11 @@ def limit(cpu_seconds: int, memory_bytes: int, file_bytes: int, open_files: int,
 
 
 def restrict(*, package: str, readable: "list[str]", devices: "list[str]", seccomp: str) -> None:
-    """Give up all files but some to read, and the system calls of the filter, for good."""
+    """Give up all files but some to read, and the system calls of the filter, for good.
+
+    Raises:
+        OSError: the kernel refuses the filter.
+    """
     import ctypes
 
     sys.path.insert(0, package)

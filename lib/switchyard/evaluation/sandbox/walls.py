@@ -40,7 +40,8 @@ class Walls(Protocol):
     name: str
     guarantee: str
 
-    def start(self, stage: Stage, filter_number: int, limits: Limits) -> Start: ...
+    def start(self, stage: Stage, filter_number: int, limits: Limits) -> Start:
+        """How a candidate is started behind these walls."""
 
 
 def ordinary_user() -> dict[str, Any]:
