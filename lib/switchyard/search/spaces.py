@@ -106,7 +106,7 @@ def bh(structure: Mapping[str, Any], stats: pa.Table | None, place: str) -> Spac
         (
             BH_ALPHA,
             Dimension("max_k", "integer", 1, experts, log=True),
-            Dimension("null", "categorical", choices=nulls),
+            Dimension("null_distribution", "categorical", choices=nulls),
         ),
     )
 

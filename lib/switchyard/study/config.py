@@ -114,8 +114,9 @@ def resolve(config: dict[str, Any], schema: dict[str, Any], root: Path = Path(".
     named = ("models", "datasets", "corpora", "routing")
     _refuse_old_keys(config)
     pruned = {key: _without_nulls(value) if key in named else value for key, value in config.items()}
-    if isinstance(pruned.get("var"), dict):
-        pruned["var"] = {key: _without_nulls(value) for key, value in pruned["var"].items()}
+    for section in ("var", "search"):
+        if isinstance(pruned.get(section), dict):
+            pruned[section] = {key: _without_nulls(value) for key, value in pruned[section].items()}
     filled = _with_defaults(pruned, schema, schema)
     errors = sorted(Draft202012Validator(schema).iter_errors(filled), key=_precedence)
     if errors:
@@ -255,6 +256,7 @@ def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
             yield f"datasets.{name}: this name is kept for the calibration's own texts; choose another"
     yield from _unobservable(config, root)
     yield from _not_for_var(config)
+    yield from _unsearchable(config)
     for path, dataset in _texts(config):
         if dataset["source"] == "file" and not (root / config["data_folder"] / dataset["path"]).is_file():
             yield f"{path}.path: {config['data_folder']}/{dataset['path']} is no file; set data_folder or path"
@@ -330,6 +332,26 @@ def _not_for_var(config: dict[str, Any]) -> Iterator[str]:
             VARConfig(**fields)
         except (InputError, TypeError) as error:
             yield f"var.custom.{name}: {error}"
+
+
+def _unsearchable(config: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the search of thresholds."""
+    search = config["search"]
+    for unknown in [name for name in search["models"] if name not in var_models(config)]:
+        yield f"search.models: VAR does not run on {unknown!r}; name some of {', '.join(var_models(config))}"
+    if "bh" in search["spaces"]:
+        for name in [one for one in search["models"] if one not in config["evaluation"]["models"]]:
+            yield f"search.spaces.bh: {name} has no nulls; add it to evaluation.models, or leave bh out"
+    for key in ("calls", "grid_points"):
+        if search[key] % search["batch"]:
+            yield f"search.{key}: {search[key]} is no multiple of search.batch, {search['batch']}; change one of them"
+    for key, texts, place in (
+        ("dataset", config["var"]["datasets"], "var.datasets"),
+        ("final", config["datasets"], "datasets"),
+    ):
+        known = [name for name, one in texts.items() if one["kind"] == "perplexity"]
+        if search[key] not in known:
+            yield f"search.{key}: {search[key]!r} is no running text of {place}; name one of {', '.join(known)}"
 
 
 def _corpus_packages(config: dict[str, Any]) -> list[str]:
