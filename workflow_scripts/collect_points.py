@@ -10,7 +10,7 @@ from switchyard.artifacts.stamps import attach_to, stamp
 from switchyard.runtime.log import logged
 from switchyard.search.findings import best_config, pareto
 from switchyard.search.points import read_points, trajectory
-from switchyard.search.setup import BH, made_spaces
+from switchyard.search.spaces import BH, made_spaces
 
 
 def main(

@@ -9,7 +9,7 @@ from switchyard.artifacts.files import read_json, read_table, write_json, write_
 from switchyard.artifacts.stamps import stamp
 from switchyard.runtime.log import logged
 from switchyard.search.sensitivity import sensitivities
-from switchyard.search.setup import made_spaces
+from switchyard.search.spaces import made_spaces
 from switchyard.search.summary import summary
 
 

@@ -17,9 +17,11 @@ from switchyard.statistics.paired import RatioTest, ratio_tests
 from switchyard.var.runs import Run, Use, confidences_into
 
 SPEEDUPS = ("cost", "measured")
-"""`cost`: matrix products of a token, untouched over under the rule; exact and the same at each run. `measured`: seconds
-of the untouched model over those of the rule in the same round, the median over the rounds. Both run the model's own
-experts there where no slot is empty."""
+"""`cost`: matrix products of a token, untouched over under the rule; exact and the same at each run.
+
+`measured`: seconds of the untouched model over those of the rule in the same round, the median over the rounds. Both
+run the model's own experts there where no slot is empty.
+"""
 
 
 @dataclass(frozen=True)

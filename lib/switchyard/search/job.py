@@ -14,7 +14,8 @@ from switchyard.evaluation.job import Loaded, load, written
 from switchyard.models.load import check_length
 from switchyard.runtime.progress import bar
 from switchyard.search.batches import Batch, run_batch
-from switchyard.search.setup import Ready, Search, made_spaces, make_subject
+from switchyard.search.setup import Ready, Search, make_subject
+from switchyard.search.spaces import made_spaces
 from switchyard.search.validation import Validated, validate
 
 

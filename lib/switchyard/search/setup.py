@@ -11,17 +11,12 @@ import torch
 
 from switchyard.errors import InputError
 from switchyard.evaluation.sequences import build_samples
-from switchyard.observation.input_tables import read_table
 from switchyard.search.candidates import BHCandidates, Candidates, Subject, VARCandidates
 from switchyard.search.evaluator import Evaluator, Speed
-from switchyard.search.space import Space
-from switchyard.search.spaces import make_space
+from switchyard.search.spaces import BH
 from switchyard.text.kinds import kind_of
 from switchyard.var.evaluation import draw_samples
 from switchyard.var.table import RoutingTable, table_for_model
-
-BH = "bh"
-"""The one space that is not VAR's."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +80,6 @@ class Ready:
         if "nulls" not in self._reads or self._bh_home is None:
             raise InputError("search: the space bh needs the nulls of the model; give its nulls.parquet")
         return BHCandidates(self.evaluator.subject, self._bh_home, self._reads["nulls"])
-
-
-def made_spaces(
-    entries: Mapping[str, Mapping[str, Any]], structure: Mapping[str, Any], reads: Mapping[str, str]
-) -> list[Space]:
-    """The spaces of some entries, in their order; `reads["routing_stats"]` is for `quantiles`."""
-    place = reads.get("routing_stats")
-    columns = ("frequency", "mean_entropy", "mean_confidence")
-    stats = read_table(place, columns) if place and "quantiles" in entries else None
-    return [
-        make_space({"name": name, **entry}, structure=structure, stats=stats, place=place or "")
-        for name, entry in entries.items()
-    ]
 
 
 def make_subject(

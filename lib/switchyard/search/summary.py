@@ -13,9 +13,9 @@ from switchyard.search.comparison import compare
 from switchyard.search.findings import best, shares
 from switchyard.search.objective import NO_SPEED_UP
 from switchyard.search.points import point_of
-from switchyard.search.setup import BH
 from switchyard.search.space import Space
-from switchyard.search.validation import FAIL, PASS
+from switchyard.search.spaces import BH
+from switchyard.var.comparison import FAIL, PASS
 
 BAYESIAN, RANDOM = "bayesian", "random"
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from switchyard.search.evaluator import perplexity
 from switchyard.search.setup import Ready
-
-PASS, FAIL = "PASS", "FAIL"
+from switchyard.var.comparison import FAIL, PASS
 
 
 @dataclass(frozen=True)
