@@ -256,7 +256,6 @@ def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
             yield f"datasets.{name}: this name is kept for the calibration's own texts; choose another"
     yield from _unobservable(config, root)
     yield from _not_for_var(config)
-    yield from _unsearchable(config)
     for path, dataset in _texts(config):
         if dataset["source"] == "file" and not (root / config["data_folder"] / dataset["path"]).is_file():
             yield f"{path}.path: {config['data_folder']}/{dataset['path']} is no file; set data_folder or path"
@@ -265,6 +264,7 @@ def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
             yield f"corpus.packages: {name!r} is not installed; install it or drop it from the corpus"
     yield from _unroutable(config)
     yield from disagreements(config, root)
+    yield from _unsearchable(config)
 
 
 def _unroutable(config: dict[str, Any]) -> Iterator[str]:

@@ -17,7 +17,7 @@ HUES = {"bayesian": style.HUES[0], "random": style.QUIET, "grid": style.HUES[4]}
 DASHES = {"bayesian": [1, 0], "random": [6, 3], "grid": [2, 2]}
 UNTOUCHED = 1.0
 """Its speed."""
-GAIN = alt.Axis(title="speed-up − 1", format="+.3~%", tickCount=5)
+GAIN = alt.Axis(title="speed-up − 1", format="+.3~%", tickCount=5, minExtent=52)
 
 
 def search_trajectory(rows: Mapping[str, pd.DataFrame], limit: float) -> alt.HConcatChart:
