@@ -87,11 +87,11 @@ def test_a_killed_search_goes_on_to_the_same_trajectory(tmp_path, method):
 
 
 def test_no_failed_point_reaches_a_process(tmp_path, monkeypatch):
-    told = []
+    seen = []
     make = bayesian.Process.__init__
 
     def check(self, space, points, values, seed=0):
-        told.append(len(values))
+        seen.append(len(values))
         assert np.isfinite(values).all()
         make(self, space, points, values, seed)
 
@@ -99,7 +99,7 @@ def test_no_failed_point_reaches_a_process(tmp_path, monkeypatch):
     paths = search(tmp_path, "bayesian", 0, 4, fails=lambda point: point["context_window_size"] == 4)
     rows = read_points(paths, [SPACE])
     assert rows["failed"].notna().any()
-    assert told and max(told) == rows[rows["batch"] < 3]["failed"].isna().sum()
+    assert seen and max(seen) == rows[rows["batch"] < 3]["failed"].isna().sum()
 
 
 def test_a_search_where_all_points_fail_stays_random(tmp_path):
