@@ -48,6 +48,7 @@ def document(found: Sequence[Evidence]) -> str:
             paragraph(one),
             "### Best feasible points",
             best_table(one.summary),
+            settings_list(one.summary),
             "### Final text",
             final_table(one.summary),
             "### Bayesian against random",
@@ -149,7 +150,7 @@ def dependences(table: pd.DataFrame) -> Iterator[str]:
 def best_table(summary: Mapping[str, Any]) -> str:
     """One row per space and method."""
     header = ["space", "method", "points", "flat", "infeasible", "failed", "best speed-up", "degradation"]
-    header += ["acting share", "settings"]
+    header += ["acting share"]
     rows = []
     for name, found in summary["spaces"].items():
         for method, one in found["by_method"].items():
@@ -163,10 +164,19 @@ def best_table(summary: Mapping[str, Any]) -> str:
                     number(best.get("speed"), "speed_up"),
                     number(best.get("degradation"), "degradation"),
                     number(best.get("acting_share"), "share"),
-                    _settings(best.get("settings")),
                 ]
             )
     return markdown_table(header, rows, text_columns=2)
+
+
+def settings_list(summary: Mapping[str, Any]) -> str:
+    """The settings of the best feasible points, a line for each space and method that has one."""
+    return "\n".join(
+        f"- {name}, {method}: {_settings(one['best']['settings'])}"
+        for name, found in summary["spaces"].items()
+        for method, one in found["by_method"].items()
+        if one["best"] is not None
+    )
 
 
 def final_table(summary: Mapping[str, Any]) -> str:
@@ -247,9 +257,7 @@ def _best(found: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
     return max(able.items(), key=lambda item: item[1]["speed"], default=None)
 
 
-def _settings(settings: Mapping[str, Any] | None) -> str:
-    if settings is None:
-        return ABSENT
+def _settings(settings: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in settings.items()
