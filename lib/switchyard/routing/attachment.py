@@ -70,7 +70,8 @@ class Attachment:
         and at the end; on a CPU, where it costs nothing, after every one.
 
         Raises:
-            InputError: naming the layer.
+            NotANumber: logits are NaN, naming the layer.
+            InputError: a router is not what its family is, naming the layer.
         """
         self._looked = True
         found, nan = self._faults, self._nan

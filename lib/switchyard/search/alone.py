@@ -31,7 +31,11 @@ WHAT = "search.json"
 
 @dataclass(frozen=True)
 class Budget:
-    """How a search chooses its points."""
+    """How a search chooses its points.
+
+    Raises:
+        InputError: the points are no whole number of batches.
+    """
 
     method: str
     seed: int

@@ -139,7 +139,7 @@ class Counts:
     changed: int = 0
 
     def observe(self, layer: int, logits: torch.Tensor, selection: Any, context: Any) -> None:
-        """What `attach` calls after each layer."""
+        """What `attach` calls after each layer, with logits [tokens, experts]."""
         count = selection.count[context.is_token]
         self.rows += len(count)
         self.experts += int(count.sum())

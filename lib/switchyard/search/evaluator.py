@@ -26,7 +26,11 @@ run the model's own experts there where no slot is empty.
 
 @dataclass(frozen=True)
 class Speed:
-    """How a speed-up is had."""
+    """How a speed-up is had.
+
+    Raises:
+        InputError: no such kind, or no round.
+    """
 
     kind: str = "cost"
     """One of SPEEDUPS."""

@@ -64,7 +64,7 @@ def run_rule(
 
 
 def confidences_into(found: list[np.ndarray]) -> Callable[..., None]:
-    """An observer that keeps the largest router probability of every real token."""
+    """An observer that appends the largest router probability of real tokens, [tokens], for each forward and layer."""
 
     def observe(layer: int, logits: torch.Tensor, selection: Any, context: Any) -> None:
         found.append(router_probabilities(logits).amax(dim=1)[context.is_token].cpu().numpy())
