@@ -40,6 +40,11 @@ CAPABILITIES = {
             "transformers",
         ),
     ),
+    # What runs a model, and asks for points.
+    "search": (
+        *("accelerate", "bitsandbytes", "filelock", "pandas", "safetensors", "scikit-optimize", "scipy"),
+        *("threadpoolctl", "tokenizers", "torch", "transformers"),
+    ),
     "tables": ("duckdb", "pandas", "scipy"),
     "sandbox": ("landlockpy", "pyseccomp"),
     "report": ("altair", "duckdb", "jinja2", "markdown-it-py", "pandas", "scipy", "vl-convert-python"),

@@ -1,11 +1,12 @@
 """Publish: figures, tables and words, made from the aggregate tables, and a page that looks into the traces.
 
 Reads   aggregate/*.parquet, calibrate/{model}/null_*.parquet, observe/{model}/, evaluate/{model}/speed.json,
-        var/{model}/{comparison.json,sweep.parquet}, a few traces
+        var/{model}/{comparison.json,sweep.parquet}, search/{model}/, a few traces
 Writes  publish/figures/{model}/{figure}.{svg,png,html}   the nine-panel figure, comparisons, nulls
         publish/panels/{model}/{figure}.{svg,png,html}    each panel of the nine-panel figure alone
         publish/routing/{model}/{figure}.{svg,png,html}   how the untouched models route token ids
         publish/var/{model}/{figure}.{svg,png,html}       VAR against the untouched model, and where it begins to act
+        publish/search/{model}/{figure}.{svg,png,html}    what searching VAR's thresholds found
         publish/report.md, report.html            findings and recommendations, from the templates in reports/
         publish/tables/                           the tables as pages, the inspectors, the main table for a paper, and
                                                   findings.csv, every number that the report prints
@@ -15,7 +16,7 @@ Writes  publish/figures/{model}/{figure}.{svg,png,html}   the nine-panel figure,
 
 import shutil
 
-from switchyard.charts.names import FIGURES, ROUTING, STANDALONE, VAR as VAR_FIGURES
+from switchyard.charts.names import FIGURES, ROUTING, SEARCH as SEARCH_FIGURES, STANDALONE, VAR as VAR_FIGURES
 
 AGGREGATES = [*rules.write_tables.output, *rules.compare_at_equal_compute.output]
 
@@ -27,6 +28,8 @@ localrules:
     write_routing_pages,
     draw_var,
     write_var_page,
+    draw_search,
+    write_search_page,
     write_report,
     write_paper,
     draw_paper,
@@ -193,6 +196,46 @@ rule write_var_page:
         code=lambda _: STUDY.code("write_var_page"),
     script:
         "../workflow_scripts/write_var_page.py"
+
+
+rule draw_search:
+    """Draw how fast each method found what, all points with their frontier, and which dimension matters."""
+    input:
+        trajectories=[f"{SEARCH}/{method}/trajectory.parquet" for method in PLAN.methods],
+        summary=f"{SEARCH}/summary.json",
+        sensitivity=f"{SEARCH}/sensitivity.parquet",
+    output:
+        [figure(name, folder="search", category="Search") for name in SEARCH_FIGURES],
+    log:
+        f"{LOGS}/draw_search/{{model}}.log",
+    benchmark:
+        f"{LOGS}/draw_search/{{model}}.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        methods=PLAN.methods,
+        code=lambda _: STUDY.code("draw_search"),
+    script:
+        "../workflow_scripts/draw_search.py"
+
+
+rule write_search_page:
+    """Write what was worth searching, the best points, and whether they hold on the final text."""
+    input:
+        summaries=expand(f"{SEARCH}/summary.json", model=PLAN.models),
+        sensitivities=expand(f"{SEARCH}/sensitivity.parquet", model=PLAN.models),
+    output:
+        page("search", "Search"),
+    log:
+        f"{LOGS}/write_search_page.log",
+    benchmark:
+        f"{LOGS}/write_search_page.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=lambda _: STUDY.code("write_search_page"),
+    script:
+        "../workflow_scripts/write_search_page.py"
 
 
 rule write_inspector:
@@ -381,6 +424,8 @@ rule publish_all:
         expand(rules.draw_routing.output, model=OBSERVED),
         expand(rules.draw_var.output, model=STUDY.var_models),
         rules.write_var_page.output,
+        expand(rules.draw_search.output, model=PLAN.models),
+        rules.write_search_page.output if PLAN.models else [],
         rules.write_paper.output,
         rules.draw_paper.output,
         rules.compile_paper.output if HAS_LATEX else [],

@@ -20,6 +20,8 @@ from switchyard.evaluation.verbs import register as register_evaluation
 from switchyard.observation.verbs import register as register_observation
 from switchyard.planning.verbs import register as register_systems
 from switchyard.reporting.verbs import register as register_reporting
+from switchyard.search.verbs import register as register_search
+from switchyard.text.verbs import register as register_text
 from switchyard.var.verbs import register as register_var
 
 
@@ -78,10 +80,12 @@ def parser() -> argparse.ArgumentParser:
     verb = add_verb(verbs, "ship-models", ship_models)
     verb.add_argument("--from", dest="study", type=Path, required=True, help="results folder of the study")
     verb.add_argument("--to", type=Path, default=Path("resources"), help="folder that models are shipped in")
+    register_text(verbs)
     register_observation(verbs)
     register_evaluation(verbs)
     register_code(verbs)
     register_var(verbs)
+    register_search(verbs)
     register_charts(verbs)
     register_systems(verbs)
     register_reporting(verbs)

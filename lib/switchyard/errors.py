@@ -1,4 +1,4 @@
-"""The one exception for what a user can correct."""
+"""The one exception for what a user can correct, and the kind of it that one setting of a search may meet."""
 
 from __future__ import annotations
 
@@ -8,3 +8,7 @@ ERROR_LINE = "switchyard: error: "
 
 class InputError(ValueError):
     """Bad input: a single line that names the thing, the place and the remedy."""
+
+
+class NotANumber(InputError):
+    """A model computed something that is no number; a search records such a point as failed and goes on."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
 import sys
+import time
 from collections import Counter
 from functools import reduce
 from pathlib import Path
@@ -17,6 +20,8 @@ import torch
 from reference.tiny import tiny_model, tiny_tokenizer, write_documents
 from switchyard import __main__ as command
 from switchyard.charts import observed
+from switchyard.text.corpora import side_of
+from switchyard.var.config import VARConfig
 
 LENGTH = 64
 """Tokens of a window; every document fits in one."""
@@ -275,3 +280,77 @@ def test_underscores_are_dashes_up_to_what_is_handed_on() -> None:
         "--",
         "--set_resources",
     ]
+
+
+SEARCH = (
+    "search --model model --dataset text.jsonl --max_length 32 --max_samples 6 --routing-stats "
+    "routed/routing_stats.parquet --add fast_path_experts route_weights --n-calls 12 --batch 4"
+)
+
+
+def test_a_killed_search_goes_on_to_the_same_trajectory(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is killed once its first batch is written; the same command finishes what another did at once."""
+    own.observe()
+    library = str(Path(command.__file__).parents[1])
+    line = [sys.executable, "-m", "switchyard", *SEARCH.split(), "--output", "killed"]
+    job = subprocess.Popen(line, env={**os.environ, "PYTHONPATH": library}, stdout=subprocess.DEVNULL)
+    while not Path("killed/points/0.parquet").is_file():
+        assert job.poll() is None
+        time.sleep(0.05)
+    job.kill()
+    job.wait()
+    left = sorted(path.name for path in Path("killed/points").glob("[0-9]*.parquet"))
+    assert left != ["0.parquet", "1.parquet", "2.parquet"]
+    for folder in ("killed", "whole"):
+        status, out, err = own.run(f"{SEARCH} --output {folder}")
+        assert status == 0, err
+        assert "Space quantiles: 12 points" in out
+    for name in ("trajectory.csv", "pareto.csv", "trajectory.parquet"):
+        assert Path("killed", name).read_bytes() == Path("whole", name).read_bytes()
+    config = VARConfig.from_json("whole/best_config.json")
+    assert config.max_quality_degradation == 0.005
+    assert config.routing_stats_path in (None, "routed/routing_stats.parquet")
+    said = own.refusal(f"{SEARCH} --seed 1 --output whole")
+    assert "another seed" in said
+
+    write_documents(own.folder / "final.jsonl", seed=5)
+    again = SEARCH.replace("text.jsonl", "final.jsonl")
+    status, out, err = own.run(f"{again} --validate whole/best_config.json --output whole")
+    assert status == 0, err
+    found = json.loads(Path("whole/validation.json").read_text())
+    assert found["within_limit"] in out and found["samples"] == 6
+    assert found["config"]["entropy_threshold"] == config.entropy_threshold
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ("--routing-stats none.parquet", ["none.parquet: no such file"]),
+        ("", ["--routing-stats"]),
+        ("--space bh", ["--nulls"]),
+        ("--routing-stats text.jsonl --n-calls 12 --batch 5", ["no multiple of --batch 5"]),
+        ("--routing-stats text.jsonl --output model/config.json", ["is a file"]),
+    ],
+)
+def test_a_search_without_what_it_needs_is_refused(own: Own, options: str, named: list[str]) -> None:
+    said = own.refusal(f"search --model model --dataset text.jsonl --output searched {options}")
+    for part in named:
+        assert part in said
+
+
+def test_sides_of_a_corpus_share_no_document(own: Own) -> None:
+    texts = write_documents(own.folder / "many.jsonl", number=150, seed=3)
+    line = "prepare-corpus --dataset many.jsonl text.jsonl --num-samples 140 --create-splits --output sides"
+    status, out, err = own.run(line)
+    assert status == 0, err
+    sides = {
+        side: pq.read_table(f"sides/{side}.parquet").to_pylist() for side in ("offline", "tuning", "final")
+    }
+    found = {side: {row["text"] for row in rows} for side, rows in sides.items()}
+    assert set().union(*found.values()) == set(texts[:140])
+    assert sum(map(len, found.values())) == len(set(texts[:140])) and all(found.values())
+    for side, rows in sides.items():
+        assert f"{side}: {len(rows)} documents" in out
+        assert all(side_of(row["digest"]) == side for row in rows)
+    few = "prepare-corpus --dataset text.jsonl --num-samples 2 --create-splits --output few"
+    assert "no document fell on the" in own.refusal(few)

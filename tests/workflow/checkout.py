@@ -22,6 +22,8 @@ GPU_RULES = {
     "evaluate_var",
     "measure_var_speed",
     "sweep_var",
+    "evaluate_points",
+    "validate_search",
 }
 """Rules whose jobs run a model, and ask a cluster for a GPU."""
 

@@ -18,8 +18,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from safetensors import safe_open
+from tokenizers import Tokenizer
 
 from switchyard.artifacts.files import read_json, read_stamp
+from switchyard.var.config import VARConfig
 from workflow.checkout import RESULTS, copy_study, jobs, run_study
 
 TESTED = ("8experts_bh_a030", "8experts_bh_a050", "8experts_bh_budget_k3_unselected")
@@ -345,3 +347,59 @@ def test_the_same_study_from_scratch_is_the_same(smoke, tmp_path):
     assert len(compared) == (len(CONFIGS) + len(SECOND)) * 5
     for name in compared:
         assert (smoke / name).read_bytes() == (again / name).read_bytes(), name
+
+
+SEARCH = RESULTS / "search" / "pocket-olmoe"
+
+
+def test_a_search_has_its_points_its_best_and_its_validation(smoke):
+    """Every method asked for its points in both spaces; the best loads as VARConfig and keeps to the limit."""
+    summary = read_json(smoke / SEARCH / "summary.json")
+    assert set(summary["spaces"]) == {"quantiles", "bh"}
+    for method, batches in (("grid", 1), ("random", 2), ("bayesian", 2)):
+        folder = smoke / SEARCH / method
+        files = [folder / "seed0" / "points" / f"{number}.parquet" for number in range(batches)]
+        rows = pd.read_parquet(folder / "trajectory.parquet")
+        assert len(rows) == sum(pq.read_metadata(file).num_rows for file in files) == 2 * 8 * batches
+        assert len(pd.read_csv(folder / "trajectory.csv")) == len(rows)
+        assert len(pd.read_csv(folder / "pareto.csv")) >= 1
+        able = rows[(rows["space"] == "quantiles") & rows["feasible"].eq(True)]
+        assert (able["degradation"] <= 0.005).all()
+        config = VARConfig.from_json(folder / "best_config.json")
+        assert config.max_quality_degradation == 0.005 and config.enable_var == (len(able) > 0)
+        validation = read_json(folder / "validation.json")
+        assert validation["samples"] == 8 and validation["within_limit"] in ("PASS", "FAIL")
+        assert validation["speed"] >= 1 or not config.enable_var
+        best = summary["spaces"]["quantiles"]["by_method"][method]["best"]
+        assert (best["speed"] if best else 0) == (able["speed"].max() if len(able) else 0)
+    first = [
+        pd.read_parquet(smoke / SEARCH / name / "seed0/points/0.parquet") for name in ("random", "bayesian")
+    ]
+    pd.testing.assert_frame_equal(*first)  # the initial points of the one are those of the other
+    assert summary["methods"]["bh"]["budget"] == 16
+    assert set(summary["manual"]["configurations"]) == {"balanced"}
+
+
+def test_no_document_of_the_tuning_or_final_text_is_in_the_table(smoke):
+    """The documents that the routing table counts, from their token ids, are on neither side that is judged on."""
+    prepare = smoke / RESULTS / "prepare"
+    tokenizer = Tokenizer.from_file(str(prepare / "models" / "pocket-olmoe" / "tokenizer.json"))
+    windows = pd.read_parquet(smoke / RESULTS / "observe" / "pocket-olmoe" / "windows.parquet")
+    table = pd.read_parquet(smoke / RESULTS / "var" / "pocket-olmoe" / "routing_table.parquet")
+    counted = table[table["layer"] == 0].set_index("token_id")["frequency"].to_dict()
+    assert counted == windows["token_ids"].explode().value_counts().to_dict()
+    ids = windows.groupby("document", sort=False)["token_ids"].agg(
+        lambda parts: [t for p in parts for t in p]
+    )
+    texts = [tokenizer.decode(one, skip_special_tokens=True).strip() for one in ids]
+    corpus = pd.read_parquet(prepare / "corpora" / "documentation.parquet")
+    offline, *judged = (
+        corpus[corpus["side"] == side]["text"].str.strip().tolist() for side in ("offline", "tuning", "final")
+    )
+    assert texts and all(judged)
+    for text in texts:  # the last document may be cut
+        assert any(one.startswith(text) for one in offline)
+        assert not any(one.startswith(text) for side in judged for one in side)
+    for name in ("tuning", "heldout"):
+        own = pd.read_parquet(prepare / "datasets" / f"{name}.parquet")["text"].str.strip()
+        assert not set(own) & set(offline)

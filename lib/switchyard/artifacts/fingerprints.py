@@ -25,6 +25,8 @@ _SQL_NOISE = re.compile(r"('(?:[^']|'')*'|\"[^\"]*\")|(?:--[^\n]*|/\*.*?\*/|\s)+
 NAMED_BY_STRING = {
     "evaluate_experiment": ("switchyard.evaluation.job",),
     "generate_code": ("switchyard.evaluation.code_job",),
+    "evaluate_points": ("switchyard.search.job",),
+    "validate_search": ("switchyard.search.job",),
 }
 """By script: modules that no import leads to, because a worker is asked for their function by name.
 

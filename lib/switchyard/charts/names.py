@@ -28,3 +28,6 @@ ROUTING = (
 
 VAR = ("var_comparison", "var_sweep")
 """Figures of each model that VAR is compared on; `switchyard.charts.var` draws them."""
+
+SEARCH = ("search_trajectory", "search_frontier", "search_sensitivity")
+"""Figures of each model whose thresholds are searched; `switchyard.charts.search` draws them."""

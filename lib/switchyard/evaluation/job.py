@@ -27,6 +27,8 @@ class Loaded(NamedTuple):
     digest: str
     model: torch.nn.Module
     tokenizer: Any
+    kept: dict[tuple, Any]
+    """What jobs made of the model and the next ones may use; it goes with the model."""
 
 
 KEPT: dict[tuple, Loaded] = {}
@@ -94,7 +96,7 @@ def load(folder: Path, dtype: str, gpu_mem_gb: int, as_of: tuple[int, ...]) -> L
         digest = folder_digest(folder)
         log.info("loading %s", folder)
         model = load_model(folder, dtype=dtype, gpu_mem_gb=gpu_mem_gb)
-        KEPT[wanted] = Loaded(digest, model, load_tokenizer(folder))
+        KEPT[wanted] = Loaded(digest, model, load_tokenizer(folder), {})
     return KEPT[wanted]
 
 

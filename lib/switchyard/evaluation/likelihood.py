@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from switchyard.errors import InputError
+from switchyard.errors import NotANumber
 from switchyard.evaluation.sequences import Sequence
 
 Progress = Callable[[int], object]
@@ -78,7 +78,7 @@ def score(
         progress: called after each batch.
 
     Raises:
-        InputError: a log-likelihood is not a number.
+        NotANumber: a log-likelihood is not a number.
     """
     scores: list[SequenceScore | None] = [None] * len(sequences)
     for batch in plan_batches([len(s.input_ids) for s in sequences], batch_tokens=batch_tokens):
@@ -145,7 +145,7 @@ def lowest_argmax(values: Tensor) -> Tensor:
 
 def _refuse_nan(row: Sequence, result: SequenceScore) -> None:
     if np.isnan(result.log_likelihoods).any():
-        raise InputError(
+        raise NotANumber(
             f"sample {row.sample}, sequence {row.sequence}: log-likelihoods are not numbers; "
             "check the model's weights, or run it in float32"
         )

@@ -68,6 +68,8 @@ class Workload:
         if "shard" in job.wildcards:
             whole, shards = (self.config["observation"][key] for key in ("tokens", "shards"))
             return whole and Tokens(whole // shards, exact=False)
+        if job.rule in ("evaluate_points", "validate_search"):
+            return self._searched(job)
         var = self.config["var"]
         if tuned := [name for name in var["datasets"] if self._prepared(name) in job.inputs]:
             runs, samples = len(var["seeds"]) * (1 + len(var["presets"]) + len(var["custom"])), var["samples"]
@@ -85,6 +87,20 @@ class Workload:
             again, most = 0, self.config["evaluation"]["assessment_samples"]
         number = sum(sum(each[:most]) + sum(each[:again]) for each, _ in found)
         return Tokens(number, all(exact for _, exact in found)) if texts else None
+
+    def _searched(self, job: Job) -> Tokens:
+        """A batch of points in each space beside the untouched model; or what is validated, on both texts."""
+        search, var = self.config["search"], self.config["var"]
+        texts = {"dataset": search["samples"], "final": search["final_samples"]}
+        lengths = {
+            name: sum(self.lengths(self.model(job), search[name])[0][:samples])
+            for name, samples in texts.items()
+        }
+        if job.rule == "evaluate_points":
+            return Tokens((1 + len(search["spaces"]) * search["batch"]) * lengths["dataset"], exact=False)
+        manual = 1 + len(var["presets"]) + len(var["custom"])
+        best = len(search["methods"])
+        return Tokens(manual * lengths["dataset"] + (manual + best) * lengths["final"], exact=False)
 
     def experts(self, job: Job) -> float | None:
         """Experts that a job gives a token on average: as trained, or what its configuration says.

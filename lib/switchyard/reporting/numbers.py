@@ -16,6 +16,8 @@ FORMATS = {
     "percent": "{:+.1f} %",
     "speed": "{:,.0f}",
     "ratio": "{:.2f}",
+    "speed_up": "{:.4f}",
+    "degradation": "{:+.2%}",
     "gap": "{:.3f}",
     "ms": "{:.2f}",
     "p": "{:.3f}",

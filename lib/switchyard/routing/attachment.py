@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 import torch
 
-from switchyard.errors import InputError
+from switchyard.errors import InputError, NotANumber
 from switchyard.models.blocks import MoEBlock, describe, find_moe_blocks
 from switchyard.models.families import Router
 from switchyard.models.routers import faults, refuse, router_answer
@@ -74,13 +74,14 @@ class Attachment:
         and at the end; on a CPU, where it costs nothing, after every one.
 
         Raises:
-            InputError: naming the layer.
+            NotANumber: logits are NaN, naming the layer.
+            InputError: a router is not what its family is, naming the layer.
         """
         self._looked = True
         found, nan = self._faults, self._nan
         self._faults, self._nan = {}, None
         if nan is not None and nan.any():
-            raise InputError(
+            raise NotANumber(
                 f"router logits of layer {nan.tolist().index(True)} are NaN: check the model's weights and its dtype"
             )
         for layer, of_layer in found.items():

@@ -21,7 +21,8 @@ class VARDecisions:
     Two points with the same `of` decide alike; two with different ones may. The rules are exact:
 
     - thresholds of frequency and entropy matter by the rows that they let through, compared in float32;
-    - a cache that nothing can be written to, of size 0 or above the text's largest confidence, has no settings;
+    - a cache that nothing can be written to has no settings: one of size 0, one whose threshold is above 1, and without
+      rows one whose threshold is above the text's largest confidence (a looked-up route changes those of later layers);
     - a cache with room for all tokens never evicts, one that outlives the text never expires;
     - with neither rows nor a cache, VAR never acts.
     """
@@ -29,7 +30,7 @@ class VARDecisions:
     frequency: np.ndarray  # int64 [R]
     mean_entropy: np.ndarray  # float [R]
     highest_confidence: float
-    """Largest router probability of any token of the text in any layer."""
+    """Largest router probability of any token of the text in any layer of the untouched model."""
     tokens: int
     """Of the text."""
     tokens_per_second: float
@@ -39,7 +40,8 @@ class VARDecisions:
 
     def of(self, settings: Mapping[str, Any]) -> str:
         """A digest of what a VARConfig with these fields decides; NEVER where it never acts."""
-        rows, cache = self._rows(settings), self._cache(settings)
+        rows = self._rows(settings)
+        cache = self._cache(settings, self.highest_confidence if rows is None else 1.0)
         if rows is None and cache is None:
             return NEVER
         fast = None if rows is None else [rows, settings.get("fast_path_experts") or self.top_k]
@@ -51,9 +53,9 @@ class VARDecisions:
         let_through = entropy & (self.frequency >= settings["frequency_threshold"])
         return sha256(np.packbits(let_through).tobytes()).hexdigest() if let_through.any() else None
 
-    def _cache(self, settings: Mapping[str, Any]) -> list[float | None] | None:
+    def _cache(self, settings: Mapping[str, Any], highest: float) -> list[float | None] | None:
         confidence = np.float32(settings["confidence_threshold"])
-        if not settings["cache_size"] or confidence > np.float32(self.highest_confidence):
+        if not settings["cache_size"] or confidence > np.float32(highest):
             return None
         size, ttl = settings["cache_size"], settings["cache_ttl_seconds"]
         return [

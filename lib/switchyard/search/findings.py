@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from switchyard.search.points import point_of
 from switchyard.search.space import Space
 
 
@@ -20,9 +21,13 @@ def best(rows: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def best_config(
-    rows: pd.DataFrame, space: Space, *, max_quality_degradation: float, routing_stats_path: str | None = None
+    rows: pd.DataFrame,
+    spaces: Sequence[Space],
+    *,
+    max_quality_degradation: float,
+    routing_stats_path: str | None = None,
 ) -> dict[str, Any]:
-    """The best feasible point as fields of a VARConfig. Without any it is VAR switched off, the untouched model.
+    """The best feasible point of all spaces as fields of a VARConfig; without any VAR is off, the untouched model.
 
     `max_quality_degradation` is the limit that the point was feasible under.
     """
@@ -30,8 +35,8 @@ def best_config(
     fixed = {"routing_stats_path": routing_stats_path, "max_quality_degradation": max_quality_degradation}
     if row is None:
         return {"enable_var": False, **fixed}
-    point = {one.name: one.nearest(row[one.name]) for one in space.dimensions}
-    return {**space.settings(point), **fixed}
+    space = next(one for one in spaces if one.name == row["space"])
+    return {**space.settings(point_of(row, space)), **fixed}
 
 
 def pareto(rows: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from switchyard.errors import InputError
-from switchyard.observation.input_tables import need
+from switchyard.observation.input_tables import need, read_table
 from switchyard.routing.null_names import NULLS, left_out
 from switchyard.search.space import Dimension, Quantiles, Space
 
@@ -30,7 +30,10 @@ ROUTE_WEIGHTS = Dimension("route_weights", "categorical", choices=("table", "liv
 
 BH_ALPHA = Dimension("alpha", "real", 0.01, 0.95, step=0.01)
 
-SPACES = ("roadmap", "quantiles", "bh")
+BH = "bh"
+"""The one space that is not VAR's."""
+
+SPACES = ("roadmap", "quantiles", BH)
 
 
 def make_space(
@@ -71,6 +74,19 @@ def make_space(
     return space
 
 
+def made_spaces(
+    entries: Mapping[str, Mapping[str, Any]], structure: Mapping[str, Any], reads: Mapping[str, str]
+) -> list[Space]:
+    """The spaces of some entries, in their order; `reads["routing_stats"]` is for `quantiles`."""
+    place = reads.get("routing_stats")
+    columns = ("frequency", "mean_entropy", "mean_confidence")
+    stats = read_table(place, columns) if place and "quantiles" in entries else None
+    return [
+        make_space({"name": name, **entry}, structure=structure, stats=stats, place=place or "")
+        for name, entry in entries.items()
+    ]
+
+
 def roadmap(structure: Mapping[str, Any], stats: pa.Table | None, place: str) -> Space:
     """VAR's thresholds with the roadmap's ranges."""
     return Space("roadmap", ROADMAP)
@@ -106,7 +122,7 @@ def bh(structure: Mapping[str, Any], stats: pa.Table | None, place: str) -> Spac
         (
             BH_ALPHA,
             Dimension("max_k", "integer", 1, experts, log=True),
-            Dimension("null", "categorical", choices=nulls),
+            Dimension("null_distribution", "categorical", choices=nulls),
         ),
     )
 

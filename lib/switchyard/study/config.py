@@ -114,10 +114,11 @@ def resolve(config: dict[str, Any], schema: dict[str, Any], root: Path = Path(".
     named = ("models", "datasets", "corpora", "routing")
     _refuse_old_keys(config)
     pruned = {key: _without_nulls(value) if key in named else value for key, value in config.items()}
-    if isinstance(pruned.get("var"), dict):
-        pruned["var"] = {key: _without_nulls(value) for key, value in pruned["var"].items()}
     if isinstance(pruned.get("code"), dict) and "datasets" in pruned["code"]:
         pruned["code"] = {**pruned["code"], "datasets": _without_nulls(pruned["code"]["datasets"])}
+    for section in ("var", "search"):
+        if isinstance(pruned.get(section), dict):
+            pruned[section] = {key: _without_nulls(value) for key, value in pruned[section].items()}
     filled = _with_defaults(pruned, schema, schema)
     errors = sorted(Draft202012Validator(schema).iter_errors(filled), key=_precedence)
     if errors:
@@ -266,6 +267,7 @@ def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
             yield f"corpus.packages: {name!r} is not installed; install it or drop it from the corpus"
     yield from _unroutable(config)
     yield from disagreements(config, root)
+    yield from _unsearchable(config)
 
 
 def _unroutable(config: dict[str, Any]) -> Iterator[str]:
@@ -354,6 +356,26 @@ def _not_for_code(config: dict[str, Any]) -> Iterator[str]:
     known = {one.name for one in configurations(config)}
     for unknown in sorted(set(code["configurations"] or []) - known):
         yield f"code.configurations: {unknown!r} is no configuration of this study; drop it or enable its set"
+
+
+def _unsearchable(config: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the search of thresholds."""
+    search = config["search"]
+    for unknown in [name for name in search["models"] if name not in var_models(config)]:
+        yield f"search.models: VAR does not run on {unknown!r}; name some of {', '.join(var_models(config))}"
+    if "bh" in search["spaces"]:
+        for name in [one for one in search["models"] if one not in config["evaluation"]["models"]]:
+            yield f"search.spaces.bh: {name} has no nulls; add it to evaluation.models, or leave bh out"
+    for key in ("calls", "grid_points"):
+        if search[key] % search["batch"]:
+            yield f"search.{key}: {search[key]} is no multiple of search.batch, {search['batch']}; change one of them"
+    for key, texts, place in (
+        ("dataset", config["var"]["datasets"], "var.datasets"),
+        ("final", config["datasets"], "datasets"),
+    ):
+        known = [name for name, one in texts.items() if one["kind"] == "perplexity"]
+        if search[key] not in known:
+            yield f"search.{key}: {search[key]!r} is no running text of {place}; name one of {', '.join(known)}"
 
 
 def _corpus_packages(config: dict[str, Any]) -> list[str]:

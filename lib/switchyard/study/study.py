@@ -125,6 +125,7 @@ class Study:
             "corpus": self.config["corpora"],
             "task": self.tasks or ["none"],
             "text": RESERVED_DATASETS,
+            "method": self.config["search"]["methods"],
         }
         return {wildcard: "|".join(map(re.escape, sorted(found))) for wildcard, found in names.items()}
 
@@ -192,10 +193,13 @@ class Study:
         found = [file for name in configs for file in self.rule_files(model, name, self.datasets).values()]
         return sorted({path for file in found for path in ([file] if isinstance(file, str) else file)})
 
-    def code(self, script: str, configurations: Iterable[tuple[str, str]] = ()) -> str:
-        """Fingerprint of the library code behind a rule's script and the routing rules of some configurations."""
-        rules = {rule_module(self.configurations[pair].rule) for pair in configurations}
-        return fingerprint(self.checkout / "workflow_scripts" / f"{script}.py", *sorted(rules))
+    def code(
+        self, script: str, configurations: Iterable[tuple[str, str]] = (), rules: Iterable[str] = ()
+    ) -> str:
+        """Fingerprint of the library code behind a rule's script, some configurations and some routing rules."""
+        named = {*rules, *(self.configurations[pair].rule for pair in configurations)}
+        modules = sorted(map(rule_module, named))
+        return fingerprint(self.checkout / "workflow_scripts" / f"{script}.py", *modules)
 
     def dataset_source(self, dataset: str) -> str | list[str]:
         """What a dataset is prepared from: the corpus, a local file, or nothing for the hub."""

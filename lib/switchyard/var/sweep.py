@@ -24,19 +24,16 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from switchyard.evaluation.experiment import run_samples
 from switchyard.evaluation.sequences import Sample
 from switchyard.models.costs import flops_per_token
-from switchyard.routing.attachment import attach
 from switchyard.routing.topk import TopK
-from switchyard.routing.weighting import router_probabilities
 from switchyard.statistics.multiplicity import holm, verdict
 from switchyard.statistics.paired import RatioTest, ratio_tests
 from switchyard.text.kinds import kind_of
 from switchyard.var.config import ROUTE_WEIGHTS, VARConfig
 from switchyard.var.grid import Grid
-from switchyard.var.performance import PATHS
 from switchyard.var.router import VARRouter
+from switchyard.var.runs import Run, confidences_into, looked_up_use, run_rule
 from switchyard.var.table import RoutingTable
 
 UNTOUCHED, FAST_PATH, CACHE, STATIC, NO_KEY = "untouched", "fast_path", "cache", "static", "no_key"
@@ -73,14 +70,6 @@ class Observed(NamedTuple):
     structure: Mapping[str, Any]
 
 
-class Run(NamedTuple):
-    """What a point did on the samples."""
-
-    loss: np.ndarray  # [samples] nats
-    tokens: np.ndarray  # [samples] targets
-    shares: dict[str, float]  # of the tokens of all MoE blocks, by path
-
-
 def sweep(
     model: torch.nn.Module,
     tokenizer: Any,
@@ -113,9 +102,9 @@ def sweep(
         tokens_per_second: what turns tokens seen into the age of a cache entry.
         progress: called with 1 after each point.
     """
-    runs = partial(_run, model, tokenizer, kind_of(dataset), list(samples), batch_tokens)
+    runs = partial(run_rule, model, tokenizer, kind_of(dataset), list(samples), batch_tokens)
     confidences: list[np.ndarray] = []
-    untouched = runs(None, observer=_confidence_into(confidences))
+    untouched = runs(None, observer=confidences_into(confidences))
     found = [(Point(UNTOUCHED, None), untouched)]
     for point in points(observed, np.concatenate(confidences), grid, tokens_per_second):
         found.append((point, runs(point.rule)))
@@ -174,53 +163,21 @@ def _quantiles(table: pa.Table, quantiles: Sequence[float], highest: float) -> l
     return [highest if one == 1 else float(value) for one, value in zip(quantiles, found, strict=True)]
 
 
-def _confidence_into(found: list[np.ndarray]) -> Callable[..., None]:
-    """An observer that keeps the largest router probability of every real token."""
-
-    def observe(layer: int, logits: torch.Tensor, selection: Any, context: Any) -> None:
-        found.append(router_probabilities(logits).amax(dim=1)[context.is_token].cpu().numpy())
-
-    return observe
-
-
-def _run(
-    model: torch.nn.Module,
-    tokenizer: Any,
-    kind: str,
-    samples: list[Sample],
-    batch_tokens: int,
-    rule: VARRouter | TopK | None,
-    observer: Callable[..., None] | None = None,
-) -> Run:
-    with attach(model, rule, observer=observer, own_when_full=False) as attachment:
-        scores = run_samples(model, tokenizer, attachment, kind, samples, batch_tokens)
-    percent = dict.fromkeys(PATHS, 0.0) | {"learned": 100.0}
-    if isinstance(rule, VARRouter):
-        percent = attachment.rule.performance_stats()["overall"]["routing_distribution"]
-    return Run(
-        scores["loss"].to_numpy(),
-        scores["loss_tokens"].to_numpy().astype(float),
-        {path: percent[path] / 100 for path in PATHS},
-    )
-
-
 def _described(point: Point) -> dict[str, Any]:
     return {"kind": point.kind, **{name: point.settings.get(name) for name in SETTINGS}}
 
 
 def _cost(point: Point, run: Run, structure: Mapping[str, Any]) -> dict[str, Any]:
     top_k = structure["top_k"]
-    used = point.settings.get("fast_path_experts") or top_k
+    used = point.settings.get("fast_path_experts")
     most = point.rule.k if isinstance(point.rule, TopK) else top_k
-    experts = run.shares["fast"] * used + (1 - run.shares["fast"]) * most
-    asks_all = point.settings.get("route_weights") != "table"
-    router = 1.0 if asks_all else run.shares["learned"]
-    flops = flops_per_token(structure, experts, router)
+    use = looked_up_use(run.shares, used or top_k, most, point.settings.get("route_weights"))
+    flops = flops_per_token(structure, use.mean_experts, use.router_share)
     return {
         **{path: run.shares[path] for path in ("fast", "cached", "learned")},
-        "coverage": run.shares["fast"] + run.shares["cached"],
-        "mean_experts": experts,
-        "router_share": router,
+        "coverage": use.acting_share,
+        "mean_experts": use.mean_experts,
+        "router_share": use.router_share,
         "flops_per_token": flops,
         "flops_ratio": flops / flops_per_token(structure, top_k),
     }

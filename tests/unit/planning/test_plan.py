@@ -66,6 +66,11 @@ def test_tokens_of_unprepared_texts_are_bounds(work):
     points = 2 * (5 * 2 + 2 * 2) + 8 + 2
     swept = Tokens((1 + points) * 16 * 192, exact=False)
     assert work.tokens(model_job("sweep_var", tuning[:1], model=MODEL)) == swept
+    heldout = [*tuning[:1], f"{work.results}/prepare/datasets/heldout.parquet"]
+    batch = Tokens((1 + 2 * 4) * 12 * 192, exact=False)
+    assert work.tokens(model_job("evaluate_points", tuning[:1], model=MODEL)) == batch
+    validated = Tokens((1 + 4) * 12 * 192 + (1 + 4 + 3) * 48 * 192, exact=False)
+    assert work.tokens(model_job("validate_search", heldout, model=MODEL)) == validated
     assert work.tokens(model_job("a_new_rule", model=MODEL)) is None
     assert work.tokens(Job("draw_figures")) == Tokens(0)
 

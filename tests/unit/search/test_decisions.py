@@ -26,7 +26,8 @@ SETTINGS = {
     "context_window_size": 4,
     "fast_path_experts": 2,
 }
-NO_CACHE = {**SETTINGS, "confidence_threshold": 0.95}
+NO_CACHE = {**SETTINGS, "cache_size": 0}
+TOO_SURE = {**SETTINGS, "confidence_threshold": 0.95}
 NO_ROWS = {**SETTINGS, "entropy_threshold": 0.05}
 
 ALIKE = [
@@ -34,7 +35,7 @@ ALIKE = [
     (SETTINGS, {"fast_path_experts": None}),
     ({**SETTINGS, "cache_size": 1000}, {"cache_size": 5000}),
     ({**SETTINGS, "cache_ttl_seconds": 100}, {"cache_ttl_seconds": 300}),
-    (NO_CACHE, {"cache_ttl_seconds": 10, "context_window_size": 2, "cache_size": 0}),
+    (NO_CACHE, {"cache_ttl_seconds": 10, "context_window_size": 2, "confidence_threshold": 0.95}),
     (NO_ROWS, {"fast_path_experts": 1, "frequency_threshold": 200}),
 ]
 DIFFERENT = [
@@ -46,6 +47,7 @@ DIFFERENT = [
     (SETTINGS, {"confidence_threshold": 0.9}),  # at least
     (SETTINGS, {"context_window_size": 3}),
     (SETTINGS, {"route_weights": "live"}),
+    (TOO_SURE, {"cache_size": 0}),  # a looked-up route may raise the confidences of later layers
 ]
 
 
@@ -61,6 +63,7 @@ def test_different(settings, changed):
 
 def test_without_rows_and_cache_it_never_acts():
     assert DECISIONS.of({**NO_CACHE, "entropy_threshold": 0.05}) == NEVER
+    assert DECISIONS.of({**TOO_SURE, "entropy_threshold": 0.05}) == NEVER
     assert NEVER not in (DECISIONS.of(NO_CACHE), DECISIONS.of(NO_ROWS), DECISIONS.of(SETTINGS))
 
 

@@ -12,7 +12,7 @@ from switchyard.search import bayesian
 from switchyard.search.comparison import best_by_seed
 from switchyard.search.methods import INITIAL, Evaluated, ask, grid
 from switchyard.search.objective import Objective, Outcome
-from switchyard.search.points import evaluated, read_points, trajectory, write_points
+from switchyard.search.points import Judged, evaluated, read_points, trajectory, write_points
 from switchyard.search.space import Dimension, Space
 from switchyard.search.spaces import make_space
 
@@ -28,13 +28,14 @@ def search(folder, method, seed, batches, q=4, space=SPACE, fails=lambda point: 
     for batch in range(batches):
         path = folder / method / f"seed{seed}" / "points" / f"{batch}.parquet"
         if not path.exists():
-            earlier = evaluated(read_points(paths, space), space, reference.LIMIT)
+            earlier = evaluated(read_points(paths, [space]), space, reference.LIMIT)
             points = ask(method, space, seed, batch, q, earlier)
             outcomes = [
                 Outcome(failed="it") if fails(point) else OBJECTIVE.outcome(*reference.var_like(point))
                 for point in points
             ]
-            write_points(path, space, points, outcomes, batch=batch, seed=seed)
+            judged = [Judged(space, point, "", one) for point, one in zip(points, outcomes)]
+            write_points(path, [space], judged, batch=batch, seed=seed)
         paths.append(path)
     return paths
 
@@ -57,7 +58,7 @@ def feasible_range():
 def gap(paths, feasible_range):
     """How far the best feasible speed of one seed is below the optimum, as a share of the feasible range."""
     low, high = feasible_range
-    (best,) = best_by_seed(read_points(paths, SPACE), 1000).values()
+    (best,) = best_by_seed(read_points(paths, [SPACE]), 1000).values()
     return (high - best) / (high - low)
 
 
@@ -78,37 +79,37 @@ def test_forty_points_come_within_5_percent_and_below_random(tmp_path, feasible_
 @pytest.mark.parametrize("method", ["grid", "random", "bayesian"])
 def test_a_killed_search_goes_on_to_the_same_trajectory(tmp_path, method):
     paths = search(tmp_path, method, 3, batches=4, space=MIXED)
-    whole = trajectory(read_points(paths, MIXED))
+    whole = trajectory(read_points(paths, [MIXED]))
     for path in paths[1:]:
         path.unlink()
-    again = trajectory(read_points(search(tmp_path, method, 3, batches=4, space=MIXED), MIXED))
+    again = trajectory(read_points(search(tmp_path, method, 3, batches=4, space=MIXED), [MIXED]))
     assert again.equals(whole) and len(again) == 16
 
 
 def test_no_failed_point_reaches_a_process(tmp_path, monkeypatch):
-    told = []
+    seen = []
     make = bayesian.Process.__init__
 
     def check(self, space, points, values, seed=0):
-        told.append(len(values))
+        seen.append(len(values))
         assert np.isfinite(values).all()
         make(self, space, points, values, seed)
 
     monkeypatch.setattr(bayesian.Process, "__init__", check)
     paths = search(tmp_path, "bayesian", 0, 4, fails=lambda point: point["context_window_size"] == 4)
-    rows = read_points(paths, SPACE)
+    rows = read_points(paths, [SPACE])
     assert rows["failed"].notna().any()
-    assert told and max(told) == rows[rows["batch"] < 3]["failed"].isna().sum()
+    assert seen and max(seen) == rows[rows["batch"] < 3]["failed"].isna().sum()
 
 
 def test_a_search_where_all_points_fail_stays_random(tmp_path):
-    rows = read_points(search(tmp_path, "bayesian", 0, 4, fails=lambda point: True), SPACE)
-    expected = read_points(search(tmp_path, "random", 0, 4, fails=lambda point: True), SPACE)
+    rows = read_points(search(tmp_path, "bayesian", 0, 4, fails=lambda point: True), [SPACE])
+    expected = read_points(search(tmp_path, "random", 0, 4, fails=lambda point: True), [SPACE])
     assert rows.equals(expected)
 
 
 def test_bayesian_begins_with_the_points_of_random(tmp_path):
-    ours, random = (read_points(search(tmp_path, method, 5, 3), SPACE) for method in ("bayesian", "random"))
+    ours, random = (read_points(search(tmp_path, method, 5, 3), [SPACE]) for method in ("bayesian", "random"))
     assert ours[:INITIAL].equals(random[:INITIAL])
     assert not set(ours["entropy_threshold"][INITIAL:]) & set(random["entropy_threshold"][INITIAL:])
 

@@ -24,7 +24,13 @@ SPACE = Space(
 
 def known(points):
     rows = [
-        {"batch": 0, **point, "speed": 2 * point["rising"] + (point["weights"] == "live"), "objective": 0.0}
+        {
+            "batch": 0,
+            "space": "sum",
+            **point,
+            "speed": 2 * point["rising"] + (point["weights"] == "live"),
+            "objective": 0.0,
+        }
         for point in points
     ]
     return pd.DataFrame(rows)
@@ -33,7 +39,7 @@ def known(points):
 @pytest.fixture(scope="module")
 def found():
     points = [one for one in random_points(SPACE, 40, [3]) if one["rising"] < 0.7][:20]
-    failed = {**points[0], "rising": 0.9, "batch": 0, "speed": np.nan, "objective": np.nan}
+    failed = {**points[0], "rising": 0.9, "batch": 0, "space": "sum", "speed": np.nan, "objective": np.nan}
     rows = pd.concat([known(points), pd.DataFrame([failed])])
     return rows, partial_dependence(rows, SPACE, column="speed", places=5, samples=16)
 

@@ -41,6 +41,7 @@ def hub(**stated: Any) -> dict[str, Any]:
         "models": {"m": entry},
         "evaluation": {"models": ["pocket-olmoe", "pocket-mixtral", "m"]},
         "observation": {"models": ["pocket-olmoe"]},
+        "search": {"models": []},
         "routing": {"own": {"rule": "topk", "k": [2], "models": ["m"]}},
     }
 

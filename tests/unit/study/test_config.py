@@ -251,6 +251,9 @@ MISSPELT = {
         },
         "did you mean 'top_p'",
     ),
+    "search": ({"search": {"seed": [3]}}, "did you mean 'seeds'"),
+    "search.spaces": ({"search": {"spaces": {"quantile": {}}}}, "did you mean 'quantiles'"),
+    "search.spaces.roadmap": ({"search": {"spaces": {"roadmap": {"ad": []}}}}, "did you mean 'add'"),
     "speed": ({"speed": {"round": 3}}, "did you mean 'rounds'"),
 }
 
@@ -353,6 +356,31 @@ REFUSED = {
     "a configuration of VAR called as a preset": (
         {"var": {"custom": {"balanced": {"cache_size": 0}}}},
         ["var.custom.balanced", "taken"],
+    ),
+    "a search on a model without tables": (
+        {"var": {"models": ["pocket-olmoe"]}},
+        ["search.models", "'pocket-mixtral'", "pocket-olmoe"],
+    ),
+    "a search of BH on a model without nulls": (
+        {
+            "search": {"spaces": {"bh": {}}},
+            "evaluation": {"models": ["pocket-olmoe"]},
+            "routing": {"mixtral_static": {"enabled": False}, "mixtral_mixed": {"enabled": False}},
+        },
+        ["search.spaces.bh", "pocket-mixtral", "evaluation.models"],
+    ),
+    "points that no number of batches has": (
+        {"search": {"calls": 18}},
+        ["search.calls", "18 is no multiple", "search.batch, 4"],
+    ),
+    "a search on a task": (
+        {"search": {"dataset": "tuning-cloze"}},
+        ["search.dataset", "no running text", "tuning"],
+    ),
+    "a search on a final set": ({"search": {"dataset": "heldout"}}, ["search.dataset", "var.datasets"]),
+    "a search that validates on its tuning text": (
+        {"search": {"final": "tuning"}},
+        ["search.final", "heldout"],
     ),
     "a preset that VAR does not have": (
         {"routing": {"var": {"preset": "bold"}}},

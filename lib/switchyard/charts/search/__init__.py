@@ -1,0 +1,1 @@
+"""Figures of the search for thresholds, one module each."""

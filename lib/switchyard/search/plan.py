@@ -1,0 +1,99 @@
+"""The search of a study as the workflow sees it: its batches, what each is asked from, what jobs are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from switchyard.routing.registry import entry
+from switchyard.search.methods import INITIAL
+from switchyard.study.study import Study
+from switchyard.var.config import configured
+
+GRID, RANDOM, BAYESIAN = "grid", "random", "bayesian"
+
+
+class Plan:
+    """The section `search` of a study with what follows from it."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.settings: dict[str, Any] = study.config["search"]
+        self.models: list[str] = self.settings["models"]
+        self.methods: list[str] = self.settings["methods"]
+        self.spaces: dict[str, dict[str, Any]] = self.settings["spaces"]
+        self.q: int = self.settings["batch"]
+
+    def seeds(self, method: str) -> list[int]:
+        """Seeds of a method; a grid is the same for all and has the first."""
+        seeds = self.settings["seeds"]
+        return seeds[:1] if method == GRID else seeds
+
+    def batches(self, method: str) -> int:
+        """Batches of each seed."""
+        return self.settings["grid_points" if method == GRID else "calls"] // self.q
+
+    def points(self, model: str, method: str) -> Iterator[str]:
+        """Files of a method's points, all seeds and batches."""
+        for seed in self.seeds(method):
+            for batch in range(self.batches(method)):
+                yield self._points(model, method, seed, batch)
+
+    def earlier(self, model: str, method: str, seed: int, batch: int) -> list[str]:
+        """Files that a batch is asked from."""
+        if method == GRID:
+            return []
+        return [self._points(model, method, seed, number) for number in range(batch)]
+
+    def others(self, model: str, method: str, seed: int, batch: int) -> list[str]:
+        """Files that hold a batch's points already: the initial ones of a Bayesian search are those of `random`."""
+        if method == BAYESIAN and RANDOM in self.methods and batch * self.q < INITIAL:
+            return [self._points(model, RANDOM, seed, batch)]
+        return []
+
+    def batch(self, method: str, seed: int, number: int) -> dict[str, Any]:
+        """Fields of `switchyard.search.batches.Batch`."""
+        return {"method": method, "seed": seed, "number": number, "q": self.q}
+
+    def reads(self, model: str) -> dict[str, str]:
+        """Files that the rules and spaces of a model need, by name."""
+        folder = self.study.folder
+        found = {
+            "routing_table": f"{folder}/var/{model}/routing_table.parquet",
+            "routing_stats": f"{folder}/observe/{model}/routing_stats.parquet",
+        }
+        nulls = {"nulls": f"{folder}/calibrate/{model}/nulls.parquet"} if "bh" in self.spaces else {}
+        return found | nulls
+
+    def text(self, name: str) -> dict[str, Any]:
+        """What is run of the text to search on (`dataset`), or of the final one (`final`)."""
+        key = self.settings[name]
+        return {
+            "path": f"{self.study.folder}/prepare/datasets/{key}.parquet",
+            "samples": self.settings["samples" if name == "dataset" else "final_samples"],
+            "max_length": self.study.texts[key]["max_length"],
+        }
+
+    def job(self, model: str) -> dict[str, Any]:
+        """What both jobs that run a model are given (`switchyard.search.job`)."""
+        var = self.study.config["var"]
+        asked = ("spaces", "max_quality_degradation", "speedup", "rounds", "sample_seed")
+        search = {name: self.settings[name] for name in asked}
+        return {
+            "search": {**search, **{name: var[name] for name in ("batch_tokens", "tokens_per_second")}},
+            "model_entry": {"dtype": self.study.config["models"][model]["dtype"]},
+            "reads": self.reads(model),
+            "bh_home": entry("bh").home if "bh" in self.spaces else None,
+        }
+
+    def manual(self) -> dict[str, dict[str, Any]]:
+        """The study's VAR configurations, which nothing searched for: fields of a VARConfig by name."""
+        found = {name: configured(settings)[0].as_json() for name, settings in self.study.var_configs.items()}
+        return {name: {**fields, "routing_stats_path": None} for name, fields in found.items()}
+
+    def code(self, script: str) -> str:
+        """Fingerprint of a script's library code, with the rules whose settings are searched."""
+        return self.study.code(script, rules=["bh"] if "bh" in self.spaces else [])
+
+    def _points(self, model: str, method: str, seed: int, batch: int) -> str:
+        return f"{self.study.folder}/search/{model}/{method}/seed{seed}/points/{batch}.parquet"
