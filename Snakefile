@@ -17,6 +17,7 @@ include: "rules/observe.smk"
 include: "rules/calibrate.smk"
 include: "rules/evaluate.smk"
 include: "rules/var.smk"
+include: "rules/profile.smk"
 include: "rules/aggregate.smk"
 include: "rules/publish.smk"
 
@@ -29,5 +30,6 @@ rule all:
         rules.calibrate_all.input,
         rules.evaluate_all.input,
         rules.var_all.input,
+        rules.profile_all.input,
         rules.aggregate_all.input,
         rules.publish_all.input,

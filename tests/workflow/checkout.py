@@ -22,6 +22,7 @@ GPU_RULES = {
     "evaluate_var",
     "measure_var_speed",
     "sweep_var",
+    "profile_model",
 }
 """Rules whose jobs run a model, and ask a cluster for a GPU."""
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from switchyard.profiling.clock import Clock
 from switchyard.profiling.instruments import OTHER, Observed, instrument
-from switchyard.profiling.operators import expert_shares, operator_rows, profiled
+from switchyard.profiling.operators import device_use_of, expert_shares, operator_rows, profiled
 from switchyard.profiling.points import Point
 from switchyard.profiling.splits import divided, named, steps_of
 from switchyard.profiling.subjects import UNTOUCHED, Subject, subjects
@@ -32,6 +32,8 @@ class Components(NamedTuple):
     """`switchyard.profiling.operators.COLUMNS`."""
     instruments: list[dict[str, Any]]
     """`rule, phase, batch, length, cache_length, instrumented_over_plain, named_share`, medians over the rounds."""
+    device_use: list[dict[str, Any]]
+    """`rule, phase, idle_share, launch_share` on a card; empty on a CPU."""
 
 
 def measure_components(
@@ -53,7 +55,7 @@ def measure_components(
         rounds: forwards of each, with instruments and without.
         operators: rows of the table of operators for each rule and point.
     """
-    found = Components([], [], [])
+    found = Components([], [], [], [])
     for point in points:
         clocks = {name: Clock(model.device) for name in (UNTOUCHED, *rules)}
         with ExitStack() as stack:
@@ -91,6 +93,8 @@ def _measure(
         forwards = [named(one, divided(parts, steps, shares)) for _, parts in times["watched", one.name]]
         found.rows.extend(component_rows(one.name, point.phase, forwards))
         found.operators.extend(operator_rows(profile, one.name, point.phase, most=operators))
+        if use := device_use_of(profile):
+            found.device_use.append({"rule": one.name, "phase": point.phase, **use})
         ratios = [
             whole / alone
             for (whole, _), alone in zip(times["watched", one.name], times["plain", one.name], strict=True)

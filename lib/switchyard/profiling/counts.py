@@ -1,7 +1,7 @@
 """Operations and bytes of one forward, component by component, from a model's structure and its routing's counts.
 
 Operations are those of matrix products, a multiplication and an addition each. Attention counts all pairs of queries
-and keys, as `torch.utils.flop_counter` does; a fused causal kernel may skip half of a prefill's. Bytes are what a forward
+and keys, as `torch.utils.flop_counter` does; a fused causal kernel may skip half of a prefill. Bytes are what a forward
 must move at least: every weight that it uses once, the keys and values that it reads and writes, and the inputs and
 outputs of its matrix products (`activations`). Norms, activations' functions and softmaxes are left out.
 """

@@ -13,7 +13,7 @@ than the measured ones the costs of operations and of bytes change in proportion
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -56,7 +56,7 @@ class PerformanceModel:
     costs: Mapping[str, Mapping[str, float]]
     """By phase and feature."""
     rules: Mapping[str, Mapping[str, Any]]
-    """By name: `experts` and `learned_share`, as measured, and by phase the costs of what the rule adds."""
+    """By name: `experts` and `learned_share`, as measured, `has_paths`, and by phase the `costs` of what it adds."""
     ranges: Mapping[str, Mapping[str, Sequence[float]]]
     """By phase and variable: least and most that was measured."""
     band: Mapping[str, float]
@@ -76,7 +76,9 @@ class PerformanceModel:
         """
         asked = Scenario(**{"phase": DECODE, "batch": 1, **scenario})
         ratio = self.predict_latency(asked) / self.predict_latency(asked, rule)
-        factor = self.band[asked.phase]
+        factor = (
+            math.inf if self.band[asked.phase] is None else self.band[asked.phase]
+        )  # JSON has no infinity
         return Prediction(ratio, ratio / factor, ratio * factor, self.doubts(asked))
 
     def doubts(self, scenario: Scenario) -> list[str]:
@@ -176,8 +178,12 @@ def fit(
     *,
     weight_bytes: int,
     ceilings: Mapping[str, float],
+    with_paths: Collection[str] = (),
 ) -> PerformanceModel:
-    """The model of the rows of the scaling measurement whose role is FIT; the band is of those held out."""
+    """The model of the rows of the scaling measurement whose role is FIT; the band is of those held out.
+
+    `with_paths` names the rules that look routes up.
+    """
     rows = list(rows)
     names = [name for name in dict.fromkeys(row["rule"] for row in rows) if name != UNTOUCHED]
     costs, added = {}, {name: {} for name in names}
@@ -186,7 +192,9 @@ def fit(
         costs[phase], of_rules = _fit_phase(own, names, structure, weight_bytes)
         for name in names:
             added[name][phase] = of_rules[name]
-    rules = {name: {**_usual(rows, name), "costs": added[name]} for name in names}
+    rules = {
+        name: {**_usual(rows, name), "has_paths": name in with_paths, "costs": added[name]} for name in names
+    }
     ranges = {phase: _ranges([row for row in rows if row["phase"] == phase]) for phase in PHASES}
     model = PerformanceModel(
         structure, weight_bytes, ceilings, costs, rules, ranges, dict.fromkeys(PHASES, 1.0)

@@ -262,6 +262,7 @@ def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
         if not any(importlib.metadata.distributions(name=name)):
             yield f"corpus.packages: {name!r} is not installed; install it or drop it from the corpus"
     yield from _unroutable(config)
+    yield from _unprofilable(config)
     yield from disagreements(config, root)
 
 
@@ -330,6 +331,22 @@ def _not_for_var(config: dict[str, Any]) -> Iterator[str]:
             VARConfig(**fields)
         except (InputError, TypeError) as error:
             yield f"var.custom.{name}: {error}"
+
+
+def _unprofilable(config: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the models and rules that are profiled."""
+    from switchyard.var.config import PRESETS
+
+    given, evaluated = config["profile"], config["evaluation"]["models"]
+    models = given["models"] or evaluated
+    for unknown in [name for name in models if name not in evaluated]:
+        yield f"profile.models: {unknown!r} is not evaluated; name some of {', '.join(evaluated)}"
+    names = {one.name for one in configurations(config) if one.model in models}
+    for unknown in [name for name in given["configurations"] if name not in names]:
+        yield f"profile.configurations: {unknown!r} is no configuration of a profiled model; drop it or enable its set"
+    known = [*PRESETS, *config["var"]["custom"]]
+    for unknown in [name for name in given["var"] if name not in known]:
+        yield f"profile.var: {unknown!r} is no configuration of VAR; name some of {', '.join(known)}"
 
 
 def _corpus_packages(config: dict[str, Any]) -> list[str]:
