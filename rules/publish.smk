@@ -1,17 +1,24 @@
 """Publish: figures, tables and words, made from the aggregate tables, and a page that looks into the traces.
 
 Reads   aggregate/*.parquet, calibrate/{model}/null_*.parquet, observe/{model}/, evaluate/{model}/speed.json,
-        var/{model}/{comparison.json,sweep.parquet}, a few traces
+        var/{model}/{comparison.json,sweep.parquet}, profile/{model}/, a few traces
 Writes  publish/figures/{model}/{figure}.{svg,png,html}   the nine-panel figure, comparisons, nulls
         publish/panels/{model}/{figure}.{svg,png,html}    each panel of the nine-panel figure alone
         publish/routing/{model}/{figure}.{svg,png,html}   how the untouched models route token ids
         publish/var/{model}/{figure}.{svg,png,html}       VAR against the untouched model, and where it begins to act
+        publish/profile/{model}/{figure}.{svg,png,html}   where the time goes, and where a rule would pay
         publish/report.md, report.html            findings and recommendations, from the templates in reports/
         publish/tables/                           the tables as pages, the inspectors, the main table for a paper, and
                                                   findings.csv, every number that the report prints
 """
 
-from switchyard.charts.names import FIGURES, ROUTING, STANDALONE, VAR as VAR_FIGURES
+from switchyard.charts.names import (
+    FIGURES,
+    PROFILE as PROFILE_FIGURES,
+    ROUTING,
+    STANDALONE,
+    VAR as VAR_FIGURES,
+)
 
 AGGREGATES = [*rules.write_tables.output, *rules.compare_at_equal_compute.output]
 
@@ -23,6 +30,8 @@ localrules:
     write_routing_pages,
     draw_var,
     write_var_page,
+    draw_profile,
+    write_profile_page,
     write_report,
 
 
@@ -188,6 +197,49 @@ rule write_var_page:
         "../workflow_scripts/write_var_page.py"
 
 
+rule draw_profile:
+    """Draw where the time of a model goes, what bounds it, and where a rule would pay."""
+    input:
+        **{table: f"{PROFILE}/{table}.csv" for table in ("components", "scaling", "roofline")},
+        latency=f"{PROFILE}/latency.parquet",
+        performance_model=f"{PROFILE}/performance_model.json",
+    output:
+        [figure(name, folder="profile", category="Profile") for name in PROFILE_FIGURES],
+    log:
+        f"{LOGS}/draw_profile/{{model}}.log",
+    benchmark:
+        f"{LOGS}/draw_profile/{{model}}.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=lambda _: STUDY.code("draw_profile"),
+    script:
+        "../workflow_scripts/draw_profile.py"
+
+
+rule write_profile_page:
+    """Write where the time of each model goes, what the rules add, and how far the performance model is off."""
+    input:
+        models=expand(f"{PROFILE}/performance_model.json", model=STUDY.profiled),
+        others=expand(
+            f"{PROFILE}/{{file}}",
+            model=STUDY.profiled,
+            file=["components.csv", "roofline.csv", "latency.parquet", "overhead.json"],
+        ),
+    output:
+        page("profile", "Profile"),
+    log:
+        f"{LOGS}/write_profile_page.log",
+    benchmark:
+        f"{LOGS}/write_profile_page.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=lambda _: STUDY.code("write_profile_page"),
+    script:
+        "../workflow_scripts/write_profile_page.py"
+
+
 rule write_inspector:
     """Write the page that shows texts token by token, with the experts that each token got."""
     input:
@@ -270,5 +322,7 @@ rule publish_all:
         expand(rules.draw_routing.output, model=OBSERVED),
         expand(rules.draw_var.output, model=STUDY.var_models),
         rules.write_var_page.output,
+        expand(rules.draw_profile.output, model=STUDY.profiled),
+        rules.write_profile_page.output,
         expand(rules.write_inspector.output, model=STUDY.models),
         rules.write_report.output,

@@ -28,3 +28,12 @@ ROUTING = (
 
 VAR = ("var_comparison", "var_sweep")
 """Figures of each model that VAR is compared on; `switchyard.charts.var` draws them."""
+
+PROFILE = (
+    "profile_components",
+    "profile_scaling",
+    "profile_roofline",
+    "profile_latency",
+    "profile_break_even",
+)
+"""Figures of each model that is profiled; `switchyard.charts.profile` draws them."""
