@@ -91,7 +91,7 @@ def profile(
     )
     scaling += verify(fitted, model, rules, points, token_ids, settings.rounds)
     tell(1)
-    usual = [_middle(points, phase) for phase in (PREFILL, DECODE)]
+    usual = usual_points(model, settings)
     components = measure_components(
         model, rules, usual, token_ids, rounds=settings.component_rounds, operators=settings.operators
     )
@@ -111,6 +111,12 @@ def points_of(model: nn.Module, settings: Settings) -> dict[Point, str]:
     positions = model.config.get_text_config().max_position_embeddings
     sizes = (settings.lengths, settings.batches, settings.cache_lengths)
     return grid(*sizes, positions=positions, most_tokens=settings.max_tokens)
+
+
+def usual_points(model: nn.Module, settings: Settings) -> list[Point]:
+    """A point of each phase, of batch 1 at the middle length: where components and latencies are measured."""
+    points = points_of(model, settings)
+    return [_middle(points, phase) for phase in (PREFILL, DECODE)]
 
 
 def verify(

@@ -18,9 +18,9 @@ from switchyard.reporting.tables import markdown_table
 TITLE = "Where the time goes"
 INTRODUCTION = (
     "All rules of a model were timed in one process that had the machine to itself, interleaved with the untouched "
-    "model. Ratios within a table compare like with like; milliseconds hold for this machine and these lengths. Intervals are "
-    "95 % and not corrected for their number. Ceilings were measured, with a product and a copy. The figures show the "
-    "same numbers."
+    "model. Ratios within a table compare like with like; milliseconds hold for this machine and these lengths. "
+    "Intervals are 95 % and not corrected for their number. Ceilings were measured, with a product and a copy. The "
+    "figures show the same numbers."
 )
 
 
