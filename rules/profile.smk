@@ -55,9 +55,7 @@ rule profile_model:
         dtype=lambda w: config["models"][w.model]["dtype"],
         rules=lambda w: STUDY.profiled_rules(w.model),
         settings={
-            key: value
-            for key, value in config["profile"].items()
-            if key not in ("models", "configurations", "var")
+            key: value for key, value in config["profile"].items() if key not in ("models", "sets", "var")
         },
         code=lambda w: STUDY.code("profile_model", modules=STUDY.profiled_modules(w.model)),
     script:

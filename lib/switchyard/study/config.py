@@ -341,9 +341,11 @@ def _unprofilable(config: dict[str, Any]) -> Iterator[str]:
     models = given["models"] or evaluated
     for unknown in [name for name in models if name not in evaluated]:
         yield f"profile.models: {unknown!r} is not evaluated; name some of {', '.join(evaluated)}"
-    names = {one.name for one in configurations(config) if one.model in models}
-    for unknown in [name for name in given["configurations"] if name not in names]:
-        yield f"profile.configurations: {unknown!r} is no configuration of a profiled model; drop it or enable its set"
+    for unknown in [
+        name for name in given["sets"] if name not in config["routing"]
+    ]:  # a study may have dropped it
+        if near := difflib.get_close_matches(unknown, config["routing"], 1, cutoff=0.75):
+            yield f"profile.sets: {unknown!r} is no set of `routing`; did you mean {near[0]!r}?"
     known = [*PRESETS, *config["var"]["custom"]]
     for unknown in [name for name in given["var"] if name not in known]:
         yield f"profile.var: {unknown!r} is no configuration of VAR; name some of {', '.join(known)}"

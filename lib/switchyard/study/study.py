@@ -85,10 +85,14 @@ class Study:
     def profiled_rules(self, model: str) -> dict[str, dict[str, Any]]:
         """Rules that a model is profiled under: arguments of `build_rule`, with the files that each reads."""
         given = self.config["profile"]
+        first = {one.set_name: name for name, one in reversed(self.of(model).items())}
+        chosen = [first[name] for name in given["sets"] if name in first]
         found = {
-            name: {**one.job, "files": self.rule_files(model, name, self.datasets)}
-            for name, one in self.of(model).items()
-            if name in given["configurations"]
+            name: {
+                **self.configurations[model, name].job,
+                "files": self.rule_files(model, name, self.datasets),
+            }
+            for name in chosen
         }
         shared = {"tokens_per_second": self.config["var"]["tokens_per_second"]}
         table = {"routing_table": f"{self.folder}/var/{model}/routing_table.parquet"}
