@@ -156,6 +156,8 @@ def test_observations_add_up(smoke):
     assert pd.read_csv(observe / "routing_stats.csv", keep_default_na=False).shape == statistics.shape
     verdict = read_json(observe / "verdict.json")
     assert [layer["layer"] for layer in verdict["layers"]] == layers
+    memory = read_json(observe / "memory_profiling.json")
+    assert sum(shard["samples"][-1]["tokens"] for shard in memory["shards"]) == tokens
     saturation = pd.read_parquet(observe / "analyses" / "saturation.parquet")
     assert saturation["step"].unique().tolist() == [5, 10, 20]
 
