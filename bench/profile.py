@@ -55,7 +55,9 @@ def _errors(name: str, model: torch.nn.Module, rules: dict, ids: list[int]) -> I
     dtype = next(model.parameters()).dtype
     ceilings = measure_ceilings(model.device, dtype)._asdict()
     fitted = fit(rows, describe(model.config), weight_bytes=dtype.itemsize, ceilings=ceilings)
-    told = predicted(rows, fitted)
+    rows_predicted = predicted(rows, fitted)
     for phase in PHASES:
-        off = [abs(row["error"]) for row in told if (row["phase"], row["role"]) == (phase, HELD_OUT)]
+        off = [
+            abs(row["error"]) for row in rows_predicted if (row["phase"], row["role"]) == (phase, HELD_OUT)
+        ]
         yield Line(f"held-out error of the performance model ({name}), {phase}", "measured", off, "<= 0.15")

@@ -75,13 +75,13 @@ def profile(
         settings: see there.
         progress: called with 1 after each of `steps(model, settings)`.
     """
-    tell = progress or (lambda _: None)
+    report = progress or (lambda _: None)
     structure, parameter = describe(model.config), next(model.parameters())
     ceilings = measure_ceilings(model.device, parameter.dtype)._asdict()
-    tell(1)
+    report(1)
     points = points_of(model, settings)
     given = (model, rules, points, token_ids)
-    scaling = measure_scaling(*given, rounds=settings.rounds, progress=tell)
+    scaling = measure_scaling(*given, rounds=settings.rounds, progress=report)
     fitted = fit(
         scaling,
         structure,
@@ -90,14 +90,14 @@ def profile(
         with_paths=[name for name, rule in rules.items() if getattr(rule, "has_paths", False)],
     )
     scaling += verify(fitted, model, rules, points, token_ids, settings.rounds)
-    tell(1)
+    report(1)
     usual = usual_points(model, settings)
     components = measure_components(
         model, rules, usual, token_ids, rounds=settings.component_rounds, operators=settings.operators
     )
-    tell(1)
+    report(1)
     latency = measure_latencies(model, rules, usual, token_ids, samples=settings.latency_samples)
-    tell(1)
+    report(1)
     return _written(fitted, predicted(scaling, fitted), components, latency)
 
 
@@ -178,7 +178,7 @@ def _written(
     roof = roofline(scaling, fitted.structure, fitted.ceilings, weight_bytes=fitted.weight_bytes)
     shapes = curves(fitted)
     found = bottlenecks(components.rows, added, roof, compared(latency), orders, components.device_use)
-    told = {
+    fitted_model = {
         **fitted.as_json(),
         "errors": errors(scaling),
         "verification": [row for row in scaling if row["role"] == VERIFY],
@@ -194,5 +194,5 @@ def _written(
         pd.DataFrame(roof),
         latency,
         {"overheads": added, "instruments": components.instruments, "device_use": components.device_use},
-        told,
+        fitted_model,
     )

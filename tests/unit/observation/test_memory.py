@@ -8,7 +8,7 @@ from switchyard.artifacts.files import read_json
 from switchyard.observation.memory import LIMIT, counts_bytes, memory_profile
 from switchyard.observation.run import observe_shard
 from switchyard.observation.shards import Observation
-from unit.observation.test_run import SETTINGS, COUNTERS, model, windows_path
+from unit.observation.test_run import SETTINGS, TALLIES, model, windows_path
 
 __all__ = ["model", "windows_path"]
 
@@ -32,7 +32,7 @@ def test_a_shard_samples_at_its_checkpoints(model, windows_path, tmp_path):
     given = {**SETTINGS, "checkpoint_every": 60, "memory": memory, "stamp": {"code": "1"}}
     observe_shard(model, windows_path, 0, 1, out, **given)
     found = read_json(memory)
-    seen, _ = Observation.load(out, COUNTERS)
+    seen, _ = Observation.load(out, TALLIES)
     tokens = [one["tokens"] for one in found["samples"]]
     assert tokens[0] == 0 and tokens[-1] == seen.totals["tokens"] and tokens == sorted(tokens)
     assert len(tokens) == len(set(tokens)) > 3 and found["provenance"] == {"code": "1"}

@@ -42,16 +42,20 @@ def test_overheads_are_differences_of_components():
     ]
     found = {one["rule"]: one for one in overheads(rows)}
     assert list(found) == ["var", "bh"]
-    told = found["var"]
-    assert told["hashing_overhead_us"] == pytest.approx(100) and told["cache_overhead_us"] == pytest.approx(
-        500
+    reported = found["var"]
+    assert reported["hashing_overhead_us"] == pytest.approx(100) and reported[
+        "cache_overhead_us"
+    ] == pytest.approx(500)
+    assert reported["gating_overhead_us"] == pytest.approx(300) and reported[
+        "total_overhead_us"
+    ] == pytest.approx(900)
+    assert reported["routing_savings_us"] == pytest.approx(1100) and reported[
+        "net_benefit_us"
+    ] == pytest.approx(200)
+    assert reported["overhead_percentage"] == pytest.approx(45) and not reported["within_limit"]
+    assert reported["expert_savings_us"] == pytest.approx(1000) and reported["attach_us"] == pytest.approx(
+        700
     )
-    assert told["gating_overhead_us"] == pytest.approx(300) and told["total_overhead_us"] == pytest.approx(
-        900
-    )
-    assert told["routing_savings_us"] == pytest.approx(1100) and told["net_benefit_us"] == pytest.approx(200)
-    assert told["overhead_percentage"] == pytest.approx(45) and not told["within_limit"]
-    assert told["expert_savings_us"] == pytest.approx(1000) and told["attach_us"] == pytest.approx(700)
     assert found["bh"]["overhead_percentage"] == pytest.approx(5) and found["bh"]["within_limit"]
     assert found["bh"]["testing_overhead_us"] == pytest.approx(100)
 
@@ -152,10 +156,10 @@ def test_verification_lies_between_the_points_of_the_grid():
 
 
 def test_a_whole_profile_and_its_files(tmp_path):
-    model, told = tiny_model(), []
+    model, reported = tiny_model(), []
     rules = {"bh": bh_rule(model), "var": var_rule(model)}
-    found = profile(model, rules, list(range(400)), SMALL, progress=told.append)
-    assert len(told) == steps(model, SMALL)
+    found = profile(model, rules, list(range(400)), SMALL, progress=reported.append)
+    assert len(reported) == steps(model, SMALL)
     write_profile(tmp_path, found, head={"model": "tiny"}, stamp={"code": "1"})
     names = {path.name for path in tmp_path.iterdir()}
     tables = ("components", "operators", "scaling", "roofline")
@@ -168,7 +172,7 @@ def test_a_whole_profile_and_its_files(tmp_path):
     ]  # fmt: skip
     model_file = read_json(tmp_path / "performance_model.json")
     assert {one["role"] for one in model_file["errors"]} == {"fit", "held out", "verify"}
-    for row in model_file["verification"]:  # what was told before is what the fitted model says
+    for row in model_file["verification"]:  # the forecast is what the fitted model says
         assert row["forecast_ms"] == row["predicted_ms"]
     assert read_table(tmp_path / "latency.parquet").num_rows == 20 * 3 * 2
     assert len(pd.read_csv(tmp_path / "scaling.csv")) == len(pd.read_csv(tmp_path / "roofline.csv"))

@@ -124,10 +124,10 @@ def test_intervals_of_quantiles_cover_as_they_say(q):
 
 def test_exact_measurements_are_predicted_exactly():
     model = fitted()
-    told = predicted(made_up_rows(), model)
-    assert max(abs(row["error"]) for row in told) < 1e-6
+    reported = predicted(made_up_rows(), model)
+    assert max(abs(row["error"]) for row in reported) < 1e-6
     assert model.band == pytest.approx({PREFILL: 1.0, DECODE: 1.0}, abs=1e-6)
-    assert all(one["within"]["criteria"] for one in errors(told))
+    assert all(one["within"]["criteria"] for one in errors(reported))
 
 
 def test_errors_are_of_the_points_held_out():
@@ -135,8 +135,8 @@ def test_errors_are_of_the_points_held_out():
     for row in rows:
         if row["role"] == HELD_OUT:
             row["median_ms"] *= 2
-    told = errors(predicted(rows, fit(rows, MODEL, weight_bytes=4, ceilings=CEILINGS)))
-    by_role = {(one["phase"], one["role"]): one for one in told}
+    reported = errors(predicted(rows, fit(rows, MODEL, weight_bytes=4, ceilings=CEILINGS)))
+    by_role = {(one["phase"], one["role"]): one for one in reported}
     for phase in (PREFILL, DECODE):
         assert by_role[phase, HELD_OUT]["mean"] == pytest.approx(0.5, abs=1e-6)
         assert by_role[phase, FIT]["mean"] < 1e-6 and not by_role[phase, HELD_OUT]["within"]["roadmap"]
@@ -161,8 +161,8 @@ def test_predictions_move_as_they_must():
 def test_doubts_name_what_was_not_measured():
     model = fitted()
     assert model.doubts(Scenario(phase=PREFILL, batch=2, length=64)) == []
-    told = " ".join(model.doubts(Scenario(phase=PREFILL, batch=99, length=64, hidden_size=128, gbytes=1)))
-    assert "batch 99" in told and "hidden_size 128" in told and "gbytes" in told
+    reported = " ".join(model.doubts(Scenario(phase=PREFILL, batch=99, length=64, hidden_size=128, gbytes=1)))
+    assert "batch 99" in reported and "hidden_size 128" in reported and "gbytes" in reported
     with pytest.raises(InputError, match="'none' was not measured; name one of bh, var"):
         model.predict_speedup("none")
     with pytest.raises(InputError, match="hit_rate is 30"):

@@ -51,8 +51,8 @@ def test_the_calculator_is_the_model_to_a_billionth(tmp_path, browser_page, nois
     write_calculator(tmp_path / "page.html", model, title="calculator")
     browser_page.goto((tmp_path / "page.html").as_uri())
     asked = scenarios(300)
-    told = browser_page.evaluate("asked => asked.map(predict)", asked)
-    for one, found in zip(asked, told, strict=True):
+    reported = browser_page.evaluate("asked => asked.map(predict)", asked)
+    for one, found in zip(asked, reported, strict=True):
         own = {name: value for name, value in one.items() if name != "rule"}
         expected = model.predict_speedup(one["rule"], **own)
         for name in ("speedup", "low", "high"):
