@@ -41,6 +41,7 @@ CAPABILITIES = {
         ),
     ),
     "tables": ("duckdb", "pandas", "scipy"),
+    "sandbox": ("landlockpy", "pyseccomp"),
     "report": ("altair", "duckdb", "jinja2", "markdown-it-py", "pandas", "scipy", "vl-convert-python"),
 }
 """Capability (the name of a conda file) -> the packages it imports beside those of `EVERYWHERE`."""

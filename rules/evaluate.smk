@@ -8,9 +8,18 @@ Writes  evaluate/{model}/traces/{config}_{dataset}.parquet   routing of every to
         evaluate/{model}/logs/{config}_{dataset}_internal_routing.json
         evaluate/{model}/speed.json                          measured by one job for each model, alone on the machine
         evaluate/{model}/assessment.json                     how good the untouched model is
+        code/{model}/{config}_{task}_samples.jsonl           programs for the problems of `code.datasets`
+        code/{model}/traces/{config}_{task}.parquet          routing of their prompts and tokens
+        code/{model}/{config}_{task}.json                    pass@k, and what became of each program in the sandbox
+        code/{model}/comparison_{task}.json                  each configuration against the trained top-k
 """
 
 EVALUATE = f"{OUT}/evaluate/{{model}}"
+CODE = f"{OUT}/code/{{model}}"
+
+
+localrules:
+    compare_code,
 
 
 rule evaluate_all:
@@ -20,6 +29,16 @@ rule evaluate_all:
         STUDY.files("evaluate/{model}/logs/{config}_{dataset}_internal_routing.json"),
         expand(f"{EVALUATE}/assessment.json", model=config["models"]),
         expand(f"{EVALUATE}/speed.json", model=STUDY.models),
+        expand(
+            f"{CODE}/comparison_{{task}}.json", model=filter(STUDY.writers, STUDY.models), task=STUDY.tasks
+        ),
+
+
+rule code_all:
+    input:
+        expand(
+            f"{CODE}/comparison_{{task}}.json", model=filter(STUDY.writers, STUDY.models), task=STUDY.tasks
+        ),
 
 
 rule evaluate_experiment:
@@ -105,3 +124,76 @@ rule assess_model:
         code=lambda _: STUDY.code("assess_model"),
     script:
         "../workflow_scripts/assess_model.py"
+
+
+rule generate_code:
+    """Have one configuration write programs for the problems of a set, greedily and drawn."""
+    input:
+        unpack(lambda w: STUDY.rule_files(w.model, w.config, [w.task], "code")),
+        model=f"{OUT}/prepare/models/{{model}}",
+        dataset=f"{OUT}/prepare/datasets/{{task}}.parquet",
+    output:
+        samples=f"{CODE}/{{config}}_{{task}}_samples.jsonl",
+        stamp=f"{CODE}/{{config}}_{{task}}_samples.jsonl.provenance.json",
+        trace=f"{CODE}/traces/{{config}}_{{task}}.parquet",
+    log:
+        f"{LOGS}/generate_code/{{model}}_{{config}}_{{task}}.log",
+    benchmark:
+        f"{LOGS}/generate_code/{{model}}_{{config}}_{{task}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: config["evaluation"]["threads"]
+    resources:
+        **RESOURCES.model(config["code"]["batch_tokens"], runtime=120, experiments=True),
+    params:
+        experiment=lambda w: STUDY.experiment(w.model, w.config, w.task).as_json(),
+        reads=lambda w: STUDY.rule_files(w.model, w.config, [w.task], "code"),
+        batch_tokens=config["code"]["batch_tokens"],
+        code=lambda w: STUDY.code("generate_code", [(w.model, w.config)]),
+    script:
+        "../workflow_scripts/generate_code.py"
+
+
+rule score_code:
+    """Run the programs in a sandbox whose walls are tried first; a killed job goes on from what it has scored."""
+    input:
+        samples=rules.generate_code.output.samples,
+        stamp=rules.generate_code.output.stamp,
+        problems=f"{OUT}/prepare/datasets/{{task}}.parquet",
+    output:
+        f"{CODE}/{{config}}_{{task}}.json",
+    log:
+        f"{LOGS}/score_code/{{model}}_{{config}}_{{task}}.log",
+    benchmark:
+        f"{LOGS}/score_code/{{model}}_{{config}}_{{task}}.tsv"
+    conda:
+        "../envs/sandbox.yaml"
+    threads: config["code"]["threads"]
+    resources:
+        mem_mb=1000 + 2 * config["code"]["threads"] * config["code"]["memory_mb"],
+        runtime=minutes(60),
+    params:
+        kept=f"{CODE}/scored-so-far/{{config}}_{{task}}.jsonl",
+        k=config["code"]["k"],
+        limits={key: config["code"][key] for key in ("seconds", "memory_mb")},
+        code=lambda _: STUDY.code("score_code"),
+    script:
+        "../workflow_scripts/score_code.py"
+
+
+rule compare_code:
+    """Compare the problems that each configuration solves with those of the trained top-k, paired by problem."""
+    input:
+        lambda w: [f"{OUT}/code/{w.model}/{name}_{w.task}.json" for name in STUDY.writers(w.model)],
+    output:
+        f"{CODE}/comparison_{{task}}.json",
+    log:
+        f"{LOGS}/compare_code/{{model}}_{{task}}.log",
+    benchmark:
+        f"{LOGS}/compare_code/{{model}}_{{task}}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    params:
+        code=lambda _: STUDY.code("compare_code"),
+    script:
+        "../workflow_scripts/compare_code.py"

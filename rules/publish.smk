@@ -10,7 +10,11 @@ Writes  publish/figures/{model}/{figure}.{svg,png,html}   the nine-panel figure,
         publish/report.md, report.html            findings and recommendations, from the templates in reports/
         publish/tables/                           the tables as pages, the inspectors, the main table for a paper, and
                                                   findings.csv, every number that the report prints
+        paper/tables/, figures/, numbers.tex      tables, figures and numbers of the paper, as LaTeX and PDF
+        paper/paper.pdf, supplementary.pdf        where latexmk is installed; else a line says that they are missing
 """
+
+import shutil
 
 from switchyard.charts.names import (
     FIGURES,
@@ -33,6 +37,9 @@ localrules:
     draw_profile,
     write_profile_page,
     write_report,
+    write_paper,
+    draw_paper,
+    compile_paper,
 
 
 rule draw_figures:
@@ -313,6 +320,110 @@ rule write_report:
         "../workflow_scripts/write_report.py"
 
 
+PAPER = f"{OUT}/paper"
+HAS_LATEX = shutil.which("latexmk") is not None
+PAPER_MODEL = (STUDY.var_models or STUDY.models)[0]  # whose routing the figures show
+PAPER_TABLES = [
+    "routing_by_frequency",
+    "downstream",
+    "performance",
+    "metrics_cost",
+    "metrics_routing",
+    "verdicts",
+    "league",
+]
+PAPER_FIGURES = ["var_paths", "frontier", "frequency_vs_entropy", "var_comparison"]
+
+
+if not HAS_LATEX:
+
+    # Not an error: everything but the two PDF files is made.
+    onsuccess:
+        print(
+            f"{PAPER}/paper.pdf is not made: latexmk is missing; install it (apt install latexmk "
+            "texlive-latex-recommended texlive-fonts-recommended lmodern) and run the same command again",
+            file=sys.stderr,
+        )
+
+
+rule write_paper:
+    """Write the paper's tables as LaTeX and CSV, and its numbers and claims as macros."""
+    input:
+        findings=[rules.write_report.output.findings],
+        answer=[rules.write_report.output.front],
+        tables=[f"{OUT}/aggregate/{name}.parquet" for name in ("bh_routing_configs", "configurations")],
+        stats=expand(f"{OBSERVE}/routing_stats.parquet", model=STUDY.var_models),
+        comparisons=expand(f"{VAR}/comparison.json", model=STUDY.var_models),
+        speeds=expand(f"{VAR}/speed.json", model=STUDY.var_models),
+    output:
+        tables=expand(f"{PAPER}/tables/{{name}}.{{ending}}", name=PAPER_TABLES, ending=["tex", "csv"]),
+        stamps=expand(f"{PAPER}/tables/{{name}}.csv.provenance.json", name=PAPER_TABLES),
+        numbers=f"{PAPER}/numbers.tex",
+        cells=expand(f"{PAPER}/numbers.{{ending}}", ending=["csv", "csv.provenance.json"]),
+    log:
+        f"{LOGS}/write_paper.log",
+    benchmark:
+        f"{LOGS}/write_paper.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        study=config["study"],
+        models=STUDY.var_models,
+        thresholds={
+            name: config["observation"][name] for name in ("frequency_threshold", "entropy_threshold")
+        },
+        code=lambda _: STUDY.code("write_paper"),
+    script:
+        "../workflow_scripts/write_paper.py"
+
+
+rule draw_paper:
+    """Draw the paper's figures as vector PDF."""
+    input:
+        AGGREGATES,
+        statistics=f"{OUT}/observe/{PAPER_MODEL}/routing_stats.parquet",
+        verdict=f"{OUT}/observe/{PAPER_MODEL}/verdict.json",
+        model=f"{OUT}/prepare/models/{PAPER_MODEL}",
+        comparison=f"{OUT}/var/{PAPER_MODEL}/comparison.json",
+    output:
+        expand(
+            f"{PAPER}/figures/{{name}}.{{ending}}", name=PAPER_FIGURES, ending=["pdf", "pdf.provenance.json"]
+        ),
+    log:
+        f"{LOGS}/draw_paper.log",
+    benchmark:
+        f"{LOGS}/draw_paper.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        model=STUDY.models[0],
+        code=lambda _: STUDY.code("draw_paper"),
+    script:
+        "../workflow_scripts/draw_paper.py"
+
+
+rule compile_paper:
+    """Compile the paper and its supplementary material; needs latexmk."""
+    input:
+        rules.write_paper.output,
+        rules.draw_paper.output,
+        sources=STUDY.shipped("paper/*.tex"),
+    output:
+        paper=f"{PAPER}/paper.pdf",
+        supplementary=f"{PAPER}/supplementary.pdf",
+        stamps=expand(f"{PAPER}/{{name}}.pdf.provenance.json", name=["paper", "supplementary"]),
+    log:
+        f"{LOGS}/compile_paper.log",
+    benchmark:
+        f"{LOGS}/compile_paper.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=lambda _: STUDY.code("compile_paper"),
+    script:
+        "../workflow_scripts/compile_paper.py"
+
+
 rule publish_all:
     input:
         expand(rules.draw_figures.output, model=STUDY.models),
@@ -324,5 +435,8 @@ rule publish_all:
         rules.write_var_page.output,
         expand(rules.draw_profile.output, model=STUDY.profiled),
         rules.write_profile_page.output,
+        rules.write_paper.output,
+        rules.draw_paper.output,
+        rules.compile_paper.output if HAS_LATEX else [],
         expand(rules.write_inspector.output, model=STUDY.models),
         rules.write_report.output,

@@ -15,6 +15,7 @@ from switchyard.artifacts.files import atomic, read_json, write_text
 from switchyard.artifacts.verify import register as register_verify
 from switchyard.charts.verbs import register as register_charts
 from switchyard.errors import ERROR_LINE, InputError
+from switchyard.evaluation.code_verbs import register as register_code
 from switchyard.evaluation.verbs import register as register_evaluation
 from switchyard.observation.verbs import register as register_observation
 from switchyard.planning.verbs import register as register_systems
@@ -79,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--to", type=Path, default=Path("resources"), help="folder that models are shipped in")
     register_observation(verbs)
     register_evaluation(verbs)
+    register_code(verbs)
     register_var(verbs)
     register_charts(verbs)
     register_systems(verbs)

@@ -19,7 +19,7 @@ def add_verb(
 
 
 def at_least(least: float, kind: type = float) -> Callable[[str], float]:
-    """A reader of numbers from `least` upwards for argparse."""
+    """A reader of numbers from `least` upwards for argparse; for others it raises ArgumentTypeError."""
 
     def number(text: str) -> float:
         if not least <= (found := kind(text)) < float("inf"):

@@ -12,6 +12,7 @@ from workflow.checkout import ROOT, copy_checkout
 
 STUDIES = [None, *sorted(path.name for path in (ROOT / "studies").glob("*.yaml"))]
 STAND_INS = ("wikitext-2-raw-v1_test", "lambada_openai_test_first200", "hellaswag_val_first200")
+PROBLEMS = ("humaneval_test_first82", "mbpp_test_first100")
 
 EXPERIMENTS = {
     "smoke.yaml": 12,
@@ -19,6 +20,7 @@ EXPERIMENTS = {
     "rules.yaml": 207,
     "factors.yaml": 552,
     "olmoe.yaml": 195,
+    "code.yaml": 5,
 }
 """Of the studies that change the sets or the models; the others run the 60, their controls and the second model."""
 
@@ -27,7 +29,7 @@ EXPERIMENTS = {
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = copy_checkout(tmp_path_factory.mktemp("studies"))
     (folder / "data").mkdir()
-    for name in STAND_INS:
+    for name in (*STAND_INS, *PROBLEMS):
         (folder / "data" / f"{name}.parquet").touch()
     return folder
 

@@ -22,7 +22,10 @@ ROOT = Path(__file__).parents[2]
 _SQL_NOISE = re.compile(r"('(?:[^']|'')*'|\"[^\"]*\")|(?:--[^\n]*|/\*.*?\*/|\s)+", re.DOTALL)
 
 
-NAMED_BY_STRING = {"evaluate_experiment": ("switchyard.evaluation.job",)}
+NAMED_BY_STRING = {
+    "evaluate_experiment": ("switchyard.evaluation.job",),
+    "generate_code": ("switchyard.evaluation.code_job",),
+}
 """By script: modules that no import leads to, because a worker is asked for their function by name.
 
 The module of a job's own routing rule is the other one; the registry names it, and the caller of `fingerprint` adds it.

@@ -54,6 +54,13 @@ def save(
     return paths
 
 
+def save_pdf(chart: alt.TopLevelMixin, path: str | Path) -> Path:
+    """Write a chart as a vector PDF with embedded fonts; a PDF holds no stamp (`artifacts.stamps.attach_to`)."""
+    with atomic(path) as partial:
+        partial.write_bytes(vl_convert.vegalite_to_pdf(chart.to_dict()))
+    return Path(path)
+
+
 def _svg(drawing: str, note: str) -> str:
     head, rest = drawing.split(">", 1)
     return f'{head}><metadata id="switchyard">{html.escape(note, quote=False)}</metadata>{rest}'

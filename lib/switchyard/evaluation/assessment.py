@@ -27,6 +27,7 @@ class UsageCounter:
         self.uses = np.zeros((num_layers, num_experts + 1), np.int64)  # the last column takes unused slots
 
     def observe(self, layer: int, logits: Any, selection: Any, context: Any) -> None:
+        """Count `selection.experts` [tokens, slots] of one layer, without padding (an `attach` observer)."""
         chosen = selection.experts[context.is_token].flatten().cpu().numpy()
         self.uses[layer] += np.bincount(chosen, minlength=self.uses.shape[1])
 

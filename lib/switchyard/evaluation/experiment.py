@@ -19,7 +19,9 @@ from switchyard.text.kinds import kind_of
 class TraceWriter(Protocol):
     """What is shown every token's routing; `traces.writer.TraceWriter` is one."""
 
-    def observe(self, layer: int, logits: Any, selection: Any, context: Any) -> None: ...
+    def observe(self, layer: int, logits: Any, selection: Any, context: Any) -> None:
+        """Take one layer of a forward: `logits` [tokens, num_experts], selection and context of the same rows."""
+        ...
 
 
 def count_sequences(table: pa.Table, samples: int) -> int:

@@ -22,7 +22,9 @@ LOG_SOFTMAX_VALUES = 2**24
 class Labelled(Protocol):
     """What `score` needs of an attachment: a way to say whose rows come next."""
 
-    def label(self, *, sample: list[int], sequence: list[int]) -> None: ...
+    def label(self, *, sample: list[int], sequence: list[int]) -> None:
+        """Name the rows of the next forward, one sample and one sequence per row."""
+        ...
 
 
 class SequenceScore(NamedTuple):
@@ -33,7 +35,7 @@ class SequenceScore(NamedTuple):
 
     @property
     def log_likelihood(self) -> float:
-        """The sum over the targets, in float64."""
+        """The sum over the targets in nats, in float64."""
         return float(self.log_likelihoods.sum(dtype=np.float64))
 
 
@@ -137,7 +139,7 @@ def _pick_part(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def lowest_argmax(values: Tensor) -> Tensor:
-    """Index of the largest value of each row, the lowest one of equals, on any device."""
+    """Index of the largest value of each row of [rows, values], int64 [rows], the lowest of equals, on any device."""
     return (values == values.amax(-1, keepdim=True)).to(torch.uint8).argmax(-1)
 
 

@@ -78,7 +78,11 @@ def all_sequences(samples: list[Sample]) -> list[Sequence]:
 
 
 def prefix_token(tokenizer: Any) -> int:
-    """What stands before a text that has no context: beginning of text, or else end of text."""
+    """What stands before a text that has no context: beginning of text, or else end of text.
+
+    Raises:
+        InputError: the tokenizer has neither.
+    """
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
             return token

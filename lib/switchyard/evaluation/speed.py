@@ -153,7 +153,7 @@ def _time_untouched(model: Any, experts: str, prefill: Tensor, prompt: Tensor, p
 
 
 def copied_bytes(model: Any, tokens: int) -> int:
-    """Weights that `batched_mm` copies in an MoE block for so many tokens."""
+    """Bytes of the weights that `batched_mm` copies in an MoE block for `tokens` tokens."""
     block = find_moe_blocks(model)[0]
     whole = sum(parameter.nbytes for parameter in block.experts.parameters())
     return tokens * model.config.get_text_config().num_experts_per_tok * whole // block.experts.num_experts

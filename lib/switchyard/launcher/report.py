@@ -13,7 +13,11 @@ from switchyard.launcher import options as command_line
 
 
 def make(options: argparse.Namespace, results: Path, run: Callable[[list[str]], int]) -> int:
-    """Write `results/report.html` if it is asked for, missing or stale; return the exit code of `run`, or 0."""
+    """Write `results/report.html` if it is asked for, missing or stale; return the exit code of `run`, or 0.
+
+    Raises:
+        InputError: `results` does not exist.
+    """
     report = results / "report.html"
     if not options.report_only and not is_stale(report, options):
         _say(f"{os.path.relpath(report)} is up to date")

@@ -127,7 +127,7 @@ class Router:
         return self.probabilities_of(scores).clamp(min=_float32_tiny()).log()
 
     def eligible(self, scores: Tensor) -> Tensor:
-        """The scores, minus infinity for experts outside the token's best groups."""
+        """The scores [tokens, num_experts], minus infinity for experts outside the token's best groups."""
         if not self.groups:
             return scores
         num_groups, used = self.groups
@@ -158,7 +158,10 @@ class Router:
         return shares * self.scale
 
     def inputs_beside_hidden(self) -> tuple[Tensor, ...]:
-        """What the router's module is given beside hidden states: a bias that belongs to the block around it."""
+        """What the router's module is given beside hidden states.
+
+        A bias [num_experts], where it belongs to the block around the router; else nothing.
+        """
         bias = self._bias()
         return (bias,) if bias is not None and str(self.family.bias).startswith("module.") else ()
 

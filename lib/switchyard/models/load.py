@@ -96,7 +96,7 @@ def check_folder(folder: Path) -> None:
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, vocab_size: int, folder: Path) -> None:
-    """Refuse a tokenizer whose ids the model's embedding of `vocab_size` rows does not have, or that begins no text."""
+    """Raise InputError for a tokenizer with ids beyond the model's `vocab_size` embeddings, or that begins no text."""
     ids = {token: number for token, number in tokenizer.get_vocab().items() if number >= vocab_size}
     if ids:
         token, number = max(ids.items(), key=lambda item: item[1])
@@ -128,7 +128,11 @@ def folder_digest(folder: Path) -> str:
 
 
 def load_config(folder: Path):
-    """The transformers configuration of a model folder; never runs code from it."""
+    """The transformers configuration of a model folder; never runs code from it.
+
+    Raises:
+        InputError: the folder has no config.json, or one that transformers cannot read.
+    """
     from transformers import AutoConfig
 
     if not (folder / "config.json").is_file():
@@ -143,13 +147,17 @@ def load_config(folder: Path):
 
 
 def check_length(folder: Path, max_length: int) -> None:
-    """Refuse sequences of `max_length` tokens for a model that was trained on shorter ones only."""
+    """Raise InputError for sequences of `max_length` tokens if the model was trained on shorter ones only."""
     if fault := length_fault(read_json(folder / "structure.json"), max_length):
         raise InputError(f"max_length: the model {folder.name} {fault}")
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder; never runs code from it."""
+    """The tokenizer of a model folder; never runs code from it.
+
+    Raises:
+        InputError: the folder has no tokenizer, or one that cannot be read.
+    """
     from transformers import AutoTokenizer
 
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):

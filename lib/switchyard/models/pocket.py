@@ -103,7 +103,7 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> PreTraine
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> np.ndarray:
-    """One int32 stream of token ids, an end of text after every document."""
+    """One stream of token ids, int32 [tokens], an end of text after every document."""
     end = tokenizer.eos_token_id
     encoded = tokenizer.backend_tokenizer.encode_batch(list(texts))
     return np.concatenate([np.asarray([*e.ids, end], dtype=np.int32) for e in encoded])
@@ -113,6 +113,9 @@ def batch(stream: np.ndarray, step: int, recipe: Recipe) -> torch.Tensor:
     """Token ids int64 [batch_size, sequence_length] of a step: windows of a shuffled pass over the stream.
 
     Every pass cuts the stream at another offset, so that a window's start is not a fixed place.
+
+    Raises:
+        InputError: the stream has too few tokens for a batch.
     """
     length = recipe.sequence_length
     windows_per_pass = len(stream) // length - 1
@@ -135,7 +138,8 @@ def batch(stream: np.ndarray, step: int, recipe: Recipe) -> torch.Tensor:
 def balance_loss(router_logits: Iterable[torch.Tensor], top_k: int) -> torch.Tensor:
     """Load-balancing loss (arXiv:2101.03961, eq. 4), per layer and averaged; 1 * top_k when even.
 
-    transformers pools the layers before comparing, which lets one layer's collapse hide behind another.
+    `router_logits` are [tokens, experts] of each layer. transformers pools the layers before comparing, which lets one
+    layer's collapse hide behind another.
     """
     losses = []
     for logits in router_logits:  # [tokens, experts]
@@ -159,7 +163,7 @@ def train(
     """Train a pocket model, resuming from `checkpoints` where an interrupted training left one.
 
     Args:
-        training, validation: token streams (int32), see `encode`.
+        training, validation: token streams, int32 [tokens], see `encode`.
         report: called with the number of steps done after each step.
         keep: called after each of `recipe.kept_steps` with the model as it is then; again where a training is resumed
             from before.
@@ -216,7 +220,7 @@ def _step(
 
 @torch.no_grad()
 def mean_loss(model: PreTrainedModel, stream: np.ndarray, length: int, *, windows: int = 256) -> float:
-    """Mean loss in nats per token over the first `windows` windows of `length` tokens of a stream."""
+    """Mean loss in nats per token over the first `windows` windows of `length` tokens of a stream, int32 [tokens]."""
     model.eval()
     count = min(windows, len(stream) // length)
     rows = torch.from_numpy(stream[: count * length].reshape(count, length).astype(np.int64)).to(model.device)

@@ -89,7 +89,11 @@ def refuse(layer: int, found: Tensor, kind: str) -> None:
 
 
 def check_fields(fields: Mapping[str, Any]) -> None:
-    """`check_family` for the fields of a config.json, or for a `model_type` alone with the defaults of its class."""
+    """`check_family` for the fields of a config.json, or for a `model_type` alone with the defaults of its class.
+
+    Raises:
+        InputError: transformers does not know the type, or what `check_family` refuses.
+    """
     from transformers import AutoConfig
 
     kind = fields.get("model_type")

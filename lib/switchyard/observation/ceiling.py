@@ -123,7 +123,7 @@ def table_ceiling(
 
 
 def check_top_k(top_k: int, num_experts: int, place: str) -> None:
-    """Refuse a list longer than there are experts, or empty."""
+    """Raise InputError for a list longer than there are experts, or empty; `place` is what messages call the table."""
     if not 1 <= top_k <= num_experts:
         raise InputError(
             f"{place}: top_k is {top_k} and there are {num_experts} experts; choose 1 to {num_experts}, "
@@ -162,5 +162,5 @@ def shares(found: Hits, domains: int | slice = slice(None)) -> dict[str, float |
 
 
 def share(part: np.ndarray | None, found: Hits, domains: int | slice = slice(None)) -> float | None:
-    """`part` of the uses of some domains, 0..1; None where there is no such part."""
+    """`part`, int64 [domains], over the uses of some domains: a share, 0..1; None where there is no such part."""
     return None if part is None else int(part[domains].sum()) / int(found.uses[domains].sum())

@@ -51,7 +51,11 @@ class RoutingCounter(ABC):
 
     @classmethod
     def empty(cls, layers: Sequence[int], *, num_experts: int, top_k: int, **settings: Any) -> Self:
-        """A counter of nothing yet; `settings` are those of its kind."""
+        """A counter of nothing yet; `settings` are those of its kind.
+
+        Raises:
+            InputError: `top_k` is outside 1..`num_experts`.
+        """
         if not 1 <= top_k <= num_experts:
             raise InputError(f"{cls.__name__}: top_k is {top_k}, give one of 1..{num_experts}")
         shape = (len(layers), num_experts)
@@ -90,12 +94,12 @@ class RoutingCounter(ABC):
             own[name] += theirs[name]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All of it as int64 arrays, to be saved; the very arrays, no copies."""
+        """All fields as int64 arrays, such as `uses` [layers, experts], to be saved; the very arrays, no copies."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
-        """The counter that was saved.
+        """The counter that was saved. See `RoutingCounter.arrays`.
 
         Raises:
             InputError: an array is missing, or the counts do not add up.
@@ -139,7 +143,7 @@ class RoutingCounter(ABC):
 
 
 def share(part: ArrayLike, whole: ArrayLike) -> np.ndarray:
-    """part / whole in float64, NaN where the whole is 0."""
+    """part / whole, float64 [...] of the shape that both broadcast to; NaN where the whole is 0."""
     part, whole = np.broadcast_arrays(np.asarray(part, float), np.asarray(whole, float))
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
 

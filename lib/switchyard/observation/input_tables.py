@@ -45,7 +45,7 @@ def _read_csv(path: Path) -> pa.Table:
 
 
 def need(names: Sequence[str], columns: Sequence[str], place: str, kind: str) -> None:
-    """Refuse a table that lacks one of `columns`; `kind` says what the table ought to be."""
+    """Raise InputError for a table that lacks one of `columns`; `kind` says what the table ought to be."""
     missing = [one for one in columns if one not in names]
     if missing:
         raise InputError(
@@ -54,7 +54,11 @@ def need(names: Sequence[str], columns: Sequence[str], place: str, kind: str) ->
 
 
 def whole_numbers(table: pa.Table, column: str, place: str) -> np.ndarray:
-    """A column of whole numbers from 0 upwards, int64 [rows]; anything else is refused."""
+    """A column of whole numbers from 0 upwards, int64 [rows].
+
+    Raises:
+        InputError: empty cells, another type, a number below 0, or counts with too large a sum (`check_sum`).
+    """
     values = table[column]
     if values.null_count or not pa.types.is_integer(values.type):
         held = "empty cells" if values.null_count else values.type
@@ -69,7 +73,7 @@ def whole_numbers(table: pa.Table, column: str, place: str) -> np.ndarray:
 
 
 def check_sum(values: np.ndarray, place: str) -> None:
-    """Refuse numbers from 0 upwards, [rows], whose sum does not fit into 64 bits and would come out negative."""
+    """Raise InputError for numbers from 0 upwards, [rows], whose sum is too large for 64 bits."""
     total = values[np.isfinite(values)].sum(dtype=np.float64)
     if total >= MOST:
         raise InputError(
@@ -78,7 +82,11 @@ def check_sum(values: np.ndarray, place: str) -> None:
 
 
 def names(table: pa.Table, column: str, place: str) -> tuple[np.ndarray, list[str]]:
-    """A column of names as codes, int64 [rows], and the names in alphabetical order."""
+    """A column of names as codes, int64 [rows], and the names in alphabetical order.
+
+    Raises:
+        InputError: the column has empty cells.
+    """
     values = table[column]
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)

@@ -45,6 +45,9 @@ class NGramCounts:
 
     The previous tokens are those of the same window, special ones among them: a token with fewer than n before it is
     left out of context n. L layers, D domains, C contexts, B buckets below.
+
+    Raises:
+        InputError: `buckets` is outside 1..2^31, or `context_window` outside 0..127.
     """
 
     def __init__(
@@ -176,12 +179,16 @@ class NGramCounts:
         }
 
     def state(self) -> dict[str, np.ndarray]:
-        """The arrays that make it up, by name."""
+        """The arrays that make it up, by name.
+
+        `codes` and `counts`, int64 [N], of the N used (layer, domain, context, bucket, expert); `winner`, uint64
+        [C * B]; `token_id`, int32 [C * B]; `uses`, int64 [D, C].
+        """
         self._settle()
         return {name: getattr(self, name) for name in _ARRAYS}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take over the arrays of an instance of the same shape; for an empty one."""
+        """Take over the arrays of an instance of the same shape; for an empty one. See `NGramCounts.state`."""
         for name in _ARRAYS:
             setattr(self, name, np.ascontiguousarray(state[name]))
 
@@ -229,7 +236,7 @@ def ngram_hashes(token_id: np.ndarray, context_window: int) -> list[np.ndarray]:
 
 
 def bucket(hashes: np.ndarray, buckets: int) -> np.ndarray:
-    """The bucket of each hash, int64."""
+    """The bucket of each hash, int64 [T] in 0..`buckets` - 1, from uint64 [T]."""
     return (hashes % np.uint64(buckets)).astype(np.int64)
 
 

@@ -116,7 +116,11 @@ class Recorder:
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> None:
-        """Feed a batch and count it."""
+        """Feed a batch and count it.
+
+        Raises:
+            InputError: a token id that the model does not have.
+        """
         self._batch = fed = _Fed(batch, self._special, self.model.device)
         limit = self.seen.statistics.num_keys
         if batch.token_id.max() >= limit:
@@ -127,7 +131,10 @@ class Recorder:
         self._count(fed)
 
     def observe(self, layer: int, logits: Tensor, selection: Selection, context: Any) -> None:
-        """Take one layer of the batch (an `attach` observer); `logits` are the scores of the model's family."""
+        """Take one layer of the batch (an `attach` observer).
+
+        `logits` [tokens, num_experts] are the scores of the model's family.
+        """
         if layer not in self._place:
             return
         fed = self._batch

@@ -51,6 +51,9 @@ class RoutingStatistics:
 
     Memory is 8 L K E (D + 1) bytes: sums of probabilities are 0.41 GB for OLMoE (16 layers, 50,304 ids, 64 experts)
     and 0.07 GB for Mixtral-8x7B (32, 32,000, 8), counts as much for every domain.
+
+    Raises:
+        InputError: `top_k` is outside 1..`num_experts`.
     """
 
     def __init__(
@@ -180,11 +183,15 @@ class RoutingStatistics:
         }
 
     def state(self) -> dict[str, np.ndarray]:
-        """The arrays themselves, by name."""
+        """The arrays themselves, by name.
+
+        `frequency`, int64 [L, K]; `mean` and `squares` of entropy (nats) and confidence, float64 [2, L, K]; `low` and
+        `high` entropy (nats), float64 [L, K]; `uses` and `tops`, int32 [L, D, K, E]; `probability`, float64 [L, K, E].
+        """
         return {name: getattr(self, name) for name in _ARRAYS}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take over the arrays of an instance of the same shape."""
+        """Take over the arrays of an instance of the same shape. See `RoutingStatistics.state`."""
         for name in _ARRAYS:
             setattr(self, name, np.ascontiguousarray(state[name]))
 

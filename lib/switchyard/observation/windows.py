@@ -146,14 +146,22 @@ def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def shard_range(batches: int, shard: int, shards: int) -> range:
-    """The batches of shard `shard` of `shards`, counted from 0: contiguous, sizes differ by one at most."""
+    """The batches of shard `shard` of `shards`, counted from 0: contiguous, sizes differ by one at most.
+
+    Raises:
+        InputError: `shard` is outside 0..`shards` - 1.
+    """
     if not 0 <= shard < shards:
         raise InputError(f"shard {shard} is none of {shards}; count from 0")
     return range(shard * batches // shards, (shard + 1) * batches // shards)
 
 
 class Windows:
-    """A windows file. Opening it reads its stamp and two columns: the batches and the domains."""
+    """A windows file. Opening it reads its stamp and two columns: the batches and the domains.
+
+    Raises:
+        InputError: the file is damaged, has other columns, or its stamp names no special tokens.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)

@@ -16,7 +16,7 @@ MERGE_MB = 1500
 
 
 def minutes(number: int) -> Callable[..., int]:
-    """The `runtime` of a job, which a cluster ends that takes longer; more at each attempt."""
+    """The `runtime` of a job in minutes, more at each attempt; a cluster ends a job that takes longer."""
     return lambda wildcards, attempt: attempt * number
 
 

@@ -34,6 +34,9 @@ class AdaptiveRule:
     """The clamp(n, min_k, max_k) experts with the largest logits, n being what the rule answers in `num_experts`.
 
     Ties go to the lower index. `weighting`, `trained_top_k`, `normalise`: see `switchyard.routing.weighting.weigh`.
+
+    Raises:
+        InputError: `weighting` is unknown, or `min_k` and `max_k` break 0 <= min_k <= max_k, 1 <= max_k.
     """
 
     needs_context: ClassVar[bool] = False
@@ -70,7 +73,13 @@ class AdaptiveRule:
         raise NotImplementedError
 
     def select(self, logits: Tensor, layer: int, context: TokenContext | None = None) -> Selection:
-        """Choose the largest logits of each token, as many as `num_experts` says within the limits."""
+        """Choose the largest logits of each token, as many as `num_experts` says within the limits.
+
+        See `RoutingRule.select`.
+
+        Raises:
+            InputError: `max_k` is larger than the layer's number of experts.
+        """
         if self.max_k > logits.shape[-1]:
             raise InputError(
                 f"{self.name}: max_k is {self.max_k} but layer {layer} has {logits.shape[-1]} experts, lower max_k"
@@ -80,7 +89,11 @@ class AdaptiveRule:
         return select_first(self, logits, order, number, number if self.tests else None)
 
     def of_layer(self, field_name: str, layer: int) -> Any:
-        """What the field `field_name`, a sequence over the layers, holds for `layer`."""
+        """What the field `field_name`, a sequence over the layers, holds for `layer`.
+
+        Raises:
+            InputError: the field has no value for the layer.
+        """
         values = getattr(self, field_name)
         if layer >= len(values):
             raise InputError(
@@ -96,7 +109,13 @@ class AdaptiveRule:
         return other
 
     def keep(self, layer: int, logits: Tensor, make: Callable[[], np.ndarray]) -> Tensor:
-        """The array that `make` gives, on the device of `logits`; made once per layer, experts, dtype and device."""
+        """The array [...] that `make` gives, on the device of `logits` [tokens, num_experts].
+
+        It is made once per layer, number of experts, dtype and device.
+
+        Raises:
+            InputError: the first call comes while the model is being compiled.
+        """
         key = (layer, logits.shape[-1], logits.dtype, logits.device)
         if key not in self._kept:
             if torch.compiler.is_compiling():
@@ -114,7 +133,11 @@ class _Level:
 
 @dataclass(frozen=True)
 class LevelRule(AdaptiveRule, _Level):
-    """An adaptive rule with a level `alpha` between 0 and 1, its first field."""
+    """An adaptive rule with a level `alpha` between 0 and 1, its first field.
+
+    Raises:
+        InputError: `alpha` is not between 0 and 1, or what `AdaptiveRule` refuses.
+    """
 
     def __post_init__(self) -> None:
         if not 0.0 < self.alpha < 1.0:
@@ -126,7 +149,11 @@ class LevelRule(AdaptiveRule, _Level):
 
 @dataclass(frozen=True)
 class NullRule(AdaptiveRule):
-    """An adaptive rule whose p-values are 1 - F(logit) under the layer's null F (`null[layer]`)."""
+    """An adaptive rule whose p-values are 1 - F(logit) under the layer's null F (`null[layer]`).
+
+    Raises:
+        InputError: `null` is missing or holds something else, or what `AdaptiveRule` refuses.
+    """
 
     null: Sequence[NullDistribution] | None = field(default=None, repr=False)
 

@@ -63,6 +63,10 @@ class Attachment:
         """Name the rows of the next forward, one number per row; unlabelled rows are sample 0, 1, ..., sequence 0."""
         self._rows.label(sample=sample, sequence=sequence)
 
+    def select(self, cache: Any, rows: Sequence[int]) -> None:
+        """Say that a key-value cache goes on with these rows of its batch only."""
+        self._rows.select(cache, rows)
+
     def check(self) -> None:
         """Refuse NaN logits and routers that are not what their family is, in any forward so far.
 

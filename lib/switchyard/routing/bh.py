@@ -25,11 +25,11 @@ class BenjaminiHochberg(NullRule, LevelRule):
     name: ClassVar[str] = "bh"
 
     def level(self, num_experts: int) -> float:
-        """The level of the step-up."""
+        """The level of the step-up, 0..1: `alpha` itself."""
         return self.alpha
 
     def num_experts(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
-        """Rejections: the largest rank whose logit reaches the critical one, 0 where none does."""
+        """Rejections, int64 [tokens]: the largest rank whose logit reaches the critical one, 0 where none does."""
         null, num_experts = self.of_layer("null", layer), logits.shape[-1]
         holds_all_logits = np.float64 if logits.dtype == torch.float64 else np.float32
         critical = self.keep(

@@ -26,6 +26,9 @@ class Conformal(LevelRule):
     decided by the p-values: as under every adaptive rule they are those with the largest logits. The claim is that
     each p-value by itself is valid where its token is exchangeable with the calibration tokens, and not that any
     false discovery rate is controlled: a token's p-values depend on one another and share their calibration text.
+
+    Raises:
+        InputError: `calibration` is missing, unsorted or too short for alpha / E, or what `LevelRule` refuses.
     """
 
     name: ClassVar[str] = "conformal"
@@ -66,7 +69,7 @@ class Conformal(LevelRule):
         return cls(**settings, calibration=columns)
 
     def num_experts(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
-        """The largest k for which k experts have a p-value of at most alpha k / E, 0 where there is none."""
+        """The largest k for which k experts have p-values of at most alpha k / E, int64 [tokens]; 0 where none is."""
         num_experts = logits.shape[-1]
         bars = self.keep(layer, logits, lambda: self._bars(layer, num_experts))
         values = logits.to(torch.promote_types(logits.dtype, torch.float32)).T.contiguous()

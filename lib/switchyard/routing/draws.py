@@ -24,7 +24,7 @@ _FACTORS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
 def token_draws(context: TokenContext | None, layer: int, *, rule: str) -> Tensor:
-    """`uniform_draws` of every row of a forward, with the rule's name for a salt.
+    """`uniform_draws` of every row of a forward, float64 [tokens], with the rule's name for a salt.
 
     The sequence is left out: what the options of a choice have in common is routed alike in all of them.
     Raises InputError where there is no context.

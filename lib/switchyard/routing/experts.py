@@ -48,13 +48,19 @@ def ragged_experts(experts: nn.Module, hidden: Tensor, index: Tensor, weights: T
 
 
 def own_implementation(experts: nn.Module, name: str | None) -> Callable[..., Tensor]:
-    """What `experts` would run under the implementation `name`; its class's plain forward for `eager` and None."""
+    """What `experts` would run under the implementation `name`; its class's plain forward for `eager` and None.
+
+    See `ragged_experts` for the arguments of the function.
+    """
     plain = type(experts).forward
     return ALL_EXPERTS_FUNCTIONS.get(name, getattr(plain, "__wrapped__", plain))
 
 
 def remember(experts: nn.Module, implementation: Callable[..., Tensor]) -> None:
-    """Let `ragged_experts` run `implementation` for `experts` where no slot is empty."""
+    """Let `ragged_experts` run `implementation` for `experts` where no slot is empty.
+
+    See `ragged_experts` for the arguments of `implementation`.
+    """
     _own[experts] = implementation
 
 

@@ -57,7 +57,7 @@ def fit_nulls(logits: np.ndarray, top_k: int, scores: Scores | None = None) -> d
 
 
 def kernel_cdf(values: np.ndarray, kernel: str = "gaussian") -> tuple[np.ndarray, np.ndarray]:
-    """The CDF of the kernel density estimate of `values`, on a fine even grid: (points, cdf), both float64."""
+    """The CDF of the kernel density estimate of `values` [...], on a fine even grid: (points, cdf), float64 [bins]."""
     values = np.ravel(values)
     bandwidth = _scott(values)
     low, high = values.min() - _REACH * bandwidth, values.max() + _REACH * bandwidth

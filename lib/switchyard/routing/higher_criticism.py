@@ -25,6 +25,9 @@ class HigherCriticism(NullRule):
     HC(k) = sqrt(E) (k/E - p_(k)) / sqrt(k/E (1 - k/E)) for the ascending p-values of E experts and the ranks k from 1
     to max(1, floor(gamma E)), but E itself, where the denominator is 0, is never searched. The number is the k of the
     largest HC, the smallest such k, and 0 where that HC is not above 0. There is no level.
+
+    Raises:
+        InputError: `gamma` is not above 0 and at most 1, or what `NullRule` refuses.
     """
 
     name: ClassVar[str] = "higher_criticism"
@@ -40,7 +43,7 @@ class HigherCriticism(NullRule):
             )
 
     def num_experts(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
-        """The rank of the largest HC."""
+        """The rank of the largest HC, int64 [tokens]; 0 where none is above 0."""
         num_experts = logits.shape[-1]
         null = self.of_layer("null", layer)
         searched = ranks_searched(self.gamma, num_experts)
@@ -65,7 +68,10 @@ def segments(null: NullDistribution) -> np.ndarray:
 
 
 def cdf_at(x: Tensor, pieces: Tensor) -> Tensor:
-    """F(x) as `NullDistribution.cdf_at` has it, float64 on the device of `pieces` (of `segments`)."""
+    """F(x) as `NullDistribution.cdf_at` has it, float64 in the shape [...] of `x`.
+
+    `pieces` [4, points] are those of `segments`; the result is on their device.
+    """
     start, left, slope, right = pieces
     x = x.to(torch.float64).contiguous()
     piece = (torch.searchsorted(start, x, right=True) - 1).clamp(min=0)

@@ -29,6 +29,9 @@ class LocalFDR(LevelRule):
     top-k (`unselected`), pi0 = (E - trained top-k) / E. The rate is made non-increasing in x, so that the rule is the
     comparison of a logit with one critical logit per layer. It is an estimate for a logit with the value x, so `alpha`
     bounds no tail-area false discovery rate, and 'null' means 'not among the trained top-k', nothing else.
+
+    Raises:
+        InputError: `unselected` or `pooled` is missing or holds something else, or what `LevelRule` refuses.
     """
 
     name: ClassVar[str] = "local_fdr"
@@ -48,7 +51,7 @@ class LocalFDR(LevelRule):
         return cls(**settings, **densities)
 
     def num_experts(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
-        """How many logits reach the critical one."""
+        """How many logits reach the critical one, int64 [tokens]."""
         critical = self.keep(layer, logits, lambda: np.array([self._critical(layer, logits.shape[-1])]))
         return (logits >= critical).sum(dim=-1)  # float64, one-dimensional: the comparison is exact
 
@@ -86,7 +89,11 @@ def local_fdr(
 
 
 def critical_logit(logits: np.ndarray, rates: np.ndarray, alpha: float) -> float:
-    """The least logit whose rate is at most `alpha`; rates are linear between the points and constant beyond them."""
+    """The least logit whose rate is at most `alpha`: minus infinity where all are, infinity where none is.
+
+    `logits` and `rates`, float64 [points], are those of `local_fdr`; rates are linear between the points and constant
+    beyond them.
+    """
     first = int(np.searchsorted(-rates, -alpha))  # the first point whose rate is at most alpha
     if first == 0:
         return -np.inf

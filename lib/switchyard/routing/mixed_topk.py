@@ -32,6 +32,9 @@ class MixedTopK:
     A draw per layer and token decides (`switchyard.routing.draws`), and never its logits. Each token is routed as
     `TopK` of its number would, so that a whole k is TopK(k) bit for bit.
     `weighting`, `trained_top_k`, `normalise`: see `switchyard.routing.weighting.weigh`.
+
+    Raises:
+        InputError: `k` is negative or not finite, or `weighting` is unknown.
     """
 
     needs_context: ClassVar[bool] = True
@@ -60,7 +63,10 @@ class MixedTopK:
         return cls(**fields)
 
     def select(self, logits: Tensor, layer: int, context: TokenContext | None = None) -> Selection:
-        """Choose as TopK does, one expert more for the tokens whose draw lies below the fraction of k."""
+        """Choose as TopK does, one expert more for the tokens whose draw lies below the fraction of k.
+
+        See `RoutingRule.select`.
+        """
         fewest, most = self.limits
         more = self._static(most, logits, layer)
         if fewest == most:
@@ -85,7 +91,11 @@ class MixedTopK:
 
 
 def mean_count(traces: Sequence[str | Path]) -> float:
-    """The mean number of experts over all rows of `traces`: integer sums, then one division."""
+    """The mean number of experts over all rows of `traces`: integer sums, then one division.
+
+    Raises:
+        InputError: the traces have no row.
+    """
     counts = [read_table(trace, columns=["count"])["count"] for trace in traces]
     rows = sum(map(len, counts))
     if not rows:

@@ -18,7 +18,7 @@ LEVELS = (0.05, 0.10, 0.20, 0.30, 0.40, 0.50, 0.60)
 
 
 def kolmogorov_distance(values: np.ndarray) -> float:
-    """Largest distance between the empirical distribution of p-values and the uniform one, 0..1."""
+    """Largest distance between the empirical distribution of p-values [...] and the uniform one, 0..1."""
     return _distance(np.sort(values, axis=None))
 
 

@@ -20,7 +20,11 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True, eq=False)
 class NullDistribution:
-    """A CDF F on strictly increasing grid logits: linear between them, 0 below the first, 1 above the last."""
+    """A CDF F on strictly increasing grid logits: linear between them, 0 below the first, 1 above the last.
+
+    Raises:
+        InputError: lists empty or of two shapes, logits that do not increase, a CDF that decreases or leaves 0..1.
+    """
 
     logit: np.ndarray
     """float64 [points], strictly increasing."""
@@ -46,7 +50,7 @@ class NullDistribution:
             raise InputError("null: the cdf must not decrease and must stay within 0 and 1, calibrate again")
 
     def cdf_at(self, x: np.ndarray | float) -> np.ndarray:
-        """F(x), float64, for values of any shape; monotone in floating point too.
+        """F(x), float64, for values of any shape [...]; monotone in floating point too.
 
         Interpolation may round above the value at the right end of its segment; the minimum takes that back.
         """
@@ -73,7 +77,7 @@ class NullDistribution:
 
 
 def p_values(logits: np.ndarray, null: NullDistribution) -> np.ndarray:
-    """1 - F(logit), float64, the shape of `logits`."""
+    """1 - F(logit), float64, in the shape [...] of `logits`."""
     return 1.0 - null.cdf_at(logits)
 
 

@@ -66,7 +66,11 @@ class OLMoERouterPatcher:
         self._rule = None
 
     def start_sample_logging(self, sample_id: int, text_preview: str) -> None:
-        """Log every forward from here on to a new sample."""
+        """Log every forward from here on to a new sample.
+
+        Raises:
+            InputError: another sample is still being logged.
+        """
         if self.current_sample is not None:
             raise InputError(f"sample {self.current_sample['sample_id']} is still being logged, end it first")
         self.current_sample = {"sample_id": sample_id, "text_preview": text_preview[:PREVIEW_CHARACTERS]}
@@ -75,7 +79,11 @@ class OLMoERouterPatcher:
             self._native.enter_context(attach(self.model, None, observer=self._observe))
 
     def end_sample_logging(self, loss: float) -> None:
-        """Finish the sample, with its loss, and put it into the log."""
+        """Finish the sample, with its loss, and put it into the log.
+
+        Raises:
+            InputError: no sample is being logged.
+        """
         if self.current_sample is None:
             raise InputError("end_sample_logging: no sample is being logged, call start_sample_logging first")
         self._native.close()

@@ -32,6 +32,9 @@ class RandomCount:
     A token gets c experts in layer l with probability `counts[l][c] / sum(counts[l])`, by a draw per layer and token
     (`switchyard.routing.draws`); ties go to the lower index.
     `weighting`, `trained_top_k`, `normalise`: see `switchyard.routing.weighting.weigh`.
+
+    Raises:
+        InputError: `counts` are missing, not whole, negative or all 0, or `weighting` is unknown.
     """
 
     needs_context: ClassVar[bool] = True
@@ -67,7 +70,11 @@ class RandomCount:
         return cls(**fields, counts=read_counts(files["matched"]))
 
     def select(self, logits: Tensor, layer: int, context: TokenContext | None = None) -> Selection:
-        """Choose the largest logits of each token, as many as it draws."""
+        """Choose the largest logits of each token, as many as it draws. See `RoutingRule.select`.
+
+        Raises:
+            InputError: the layer has no counts, or fewer experts than they go to.
+        """
         self._check(layer, logits.shape[-1])
         draws = token_draws(context, layer, rule="random_count")
         weights = np.array(self.counts[layer])
@@ -87,7 +94,11 @@ class RandomCount:
 
 
 def read_counts(traces: Sequence[str | Path]) -> tuple[tuple[int, ...], ...]:
-    """How often each number of experts occurs in each layer, over all rows of `traces`."""
+    """How often each number of experts, from 0, occurs in each layer, over all rows of `traces`.
+
+    Raises:
+        InputError: the traces have no row.
+    """
     rows = pa.concat_tables(read_table(trace, columns=["layer", "count"]) for trace in traces)
     if not len(rows):
         raise InputError("random_count: the matched traces have no row; evaluate their configuration again")

@@ -29,7 +29,11 @@ class Rows:
         self._contexts: dict[torch.device, TokenContext] = {}
 
     def label(self, *, sample: Sequence[int], sequence: Sequence[int]) -> None:
-        """Name the rows of the next forward."""
+        """Name the rows of the next forward.
+
+        Raises:
+            InputError: `sample` and `sequence` differ in length.
+        """
         if len(sample) != len(sequence):
             raise InputError(
                 f"label: {len(sample)} samples but {len(sequence)} sequences, give one of each per row"
@@ -64,6 +68,12 @@ class Rows:
         if self._latest is not None and cache is not None:
             self._histories[cache] = self._latest
         self._latest = self._cache = None
+
+    def select(self, cache: Any, rows: Sequence[int]) -> None:
+        """Go on with some rows of a batch, as its key-value cache does (`batch_select_indices`)."""
+        if cache in self._histories:
+            history = self._histories[cache]
+            self._histories[cache] = history[torch.tensor(list(rows), device=history.device)]
 
     def _made(self) -> TokenContext:
         ids = _token_ids(self._inputs)

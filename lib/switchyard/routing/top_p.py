@@ -21,6 +21,9 @@ class TopP(AdaptiveRule):
 
     Probabilities are the model's own, a softmax in float32; their sums are float64. Post-hoc: the models that Huang
     et al. route so are trained so, these are not.
+
+    Raises:
+        InputError: `p` is not above 0 and at most 1, or what `AdaptiveRule` refuses.
     """
 
     name: ClassVar[str] = "top_p"
@@ -37,7 +40,7 @@ class TopP(AdaptiveRule):
             raise InputError(f"top_p: p is {self.p}, it must lie above 0 and at most at 1 (0.30, not 30)")
 
     def num_experts(self, logits: Tensor, ranked: Tensor, order: Tensor, layer: int) -> Tensor:
-        """One more than the experts whose probabilities still sum to less than `p`, at most all."""
+        """One more than the experts whose probabilities still sum to less than `p`, at most all, int64 [tokens]."""
         probabilities = router_probabilities(logits).gather(-1, order)
         sums = probabilities[:, :-1].cumsum(dim=-1, dtype=torch.float64)
         return 1 + (sums < self.p).sum(dim=-1)

@@ -22,6 +22,9 @@ class TopK:
     """Always `k` experts, by the model's own call, so that the trained k is the untouched model bit for bit.
 
     `weighting`, `trained_top_k`, `normalise`: see `switchyard.routing.weighting.weigh`.
+
+    Raises:
+        InputError: `k` is below 1, or `weighting` is unknown.
     """
 
     needs_context: ClassVar[bool] = False
@@ -42,7 +45,11 @@ class TopK:
         return self.k, self.k
 
     def select(self, logits: Tensor, layer: int, context: TokenContext | None = None) -> Selection:
-        """Choose the `k` most probable experts; ties fall as `torch.topk` lets them."""
+        """Choose the `k` most probable experts; ties fall as `torch.topk` lets them. See `RoutingRule.select`.
+
+        Raises:
+            InputError: `k` is larger than the layer's number of experts.
+        """
         tokens, num_experts = logits.shape
         if self.k > num_experts:
             raise InputError(f"topk: k is {self.k} but layer {layer} has {num_experts} experts, lower k")

@@ -89,7 +89,10 @@ def device(gb: int | None) -> str:
 
 
 def share(leased_bytes: int, card: Card) -> float:
-    """Of a card's memory, what torch may allocate under a lease; 1 where it is all leased or nothing is known."""
+    """Share, 0..1, of a card's memory that torch may allocate under a lease.
+
+    1 where all of it is leased or nothing is known.
+    """
     if leased_bytes in (0, card.size_bytes):
         return 1.0
     return max(leased_bytes - CONTEXT_BYTES, CONTEXT_BYTES // 2) / card.size_bytes

@@ -80,7 +80,7 @@ def call(
 
 
 def seconds_to_load(folder: str | Path | None) -> float:
-    """About how long it takes to load the weights of a model folder; 0 without one."""
+    """About how many seconds it takes to load the weights of a model folder; 0 without one."""
     files = Path(folder).glob("*.safetensors") if folder else ()
     return sum(file.stat().st_size for file in files) / LOADED_BYTES_PER_S
 
@@ -278,9 +278,11 @@ class Output(io.TextIOBase):
         self.worker, self.name = worker, name
 
     def isatty(self) -> bool:
+        """Whether the job's own stream of this name is a terminal."""
         return self.name in self.worker.terminals
 
     def write(self, text: str) -> int:
+        """Send text to the job; returns its number of characters."""
         self.worker.send(self.name, text)
         return len(text)
 

@@ -35,7 +35,11 @@ _OUTCOME = {
 
 
 def schema(space: Space) -> pa.Schema:
-    """Columns of a file of points."""
+    """Columns of a file of points.
+
+    Raises:
+        InputError: a dimension has the name of another column.
+    """
     parameters = {one.name: _TYPES[one.kind] for one in space.dimensions}
     if clash := [name for name in parameters if name in _PLACE or name in _OUTCOME]:
         raise InputError(

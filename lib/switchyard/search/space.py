@@ -131,7 +131,11 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class Space:
-    """Dimensions in their order, and which of them are quantiles of something."""
+    """Dimensions in their order, and which of them are quantiles of something.
+
+    Raises:
+        InputError: no dimension, or two of the same name.
+    """
 
     name: str
     dimensions: tuple[Dimension, ...]

@@ -77,7 +77,11 @@ def roadmap(structure: Mapping[str, Any], stats: pa.Table | None, place: str) ->
 
 
 def quantiles(structure: Mapping[str, Any], stats: pa.Table | None, place: str) -> Space:
-    """VAR's thresholds, those of entropy and confidence as quantiles of what was observed."""
+    """VAR's thresholds, those of entropy and confidence as quantiles of what was observed.
+
+    Raises:
+        InputError: there are no routing statistics.
+    """
     if stats is None:
         raise InputError(
             "search space quantiles: needs routing statistics; give routing_stats.parquet of the model"

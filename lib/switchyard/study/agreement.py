@@ -112,6 +112,10 @@ def _lengths(config: Mapping[str, Any], model: str, structure: Structure) -> Ite
         f"var.datasets.{name}.max_length": one["max_length"]
         for name, one in config["var"]["datasets"].items()
     }
+    lengths |= {
+        f"code.datasets.{name}.max_length": one["max_length"]
+        for name, one in config["code"]["datasets"].items()
+    }
     lengths["calibration.max_length"] = config["calibration"]["max_length"]
     lengths["speed.decode_tokens"] = PROMPT_TOKENS + config["speed"]["decode_tokens"]
     for place, length in lengths.items():

@@ -116,6 +116,8 @@ def resolve(config: dict[str, Any], schema: dict[str, Any], root: Path = Path(".
     pruned = {key: _without_nulls(value) if key in named else value for key, value in config.items()}
     if isinstance(pruned.get("var"), dict):
         pruned["var"] = {key: _without_nulls(value) for key, value in pruned["var"].items()}
+    if isinstance(pruned.get("code"), dict) and "datasets" in pruned["code"]:
+        pruned["code"] = {**pruned["code"], "datasets": _without_nulls(pruned["code"]["datasets"])}
     filled = _with_defaults(pruned, schema, schema)
     errors = sorted(Draft202012Validator(schema).iter_errors(filled), key=_precedence)
     if errors:
@@ -255,6 +257,7 @@ def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
             yield f"datasets.{name}: this name is kept for the calibration's own texts; choose another"
     yield from _unobservable(config, root)
     yield from _not_for_var(config)
+    yield from _not_for_code(config)
     for path, dataset in _texts(config):
         if dataset["source"] == "file" and not (root / config["data_folder"] / dataset["path"]).is_file():
             yield f"{path}.path: {config['data_folder']}/{dataset['path']} is no file; set data_folder or path"
@@ -351,6 +354,27 @@ def _unprofilable(config: dict[str, Any]) -> Iterator[str]:
         yield f"profile.var: {unknown!r} is no configuration of VAR; name some of {', '.join(known)}"
 
 
+def _not_for_code(config: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the sets of problems that programs are written for."""
+    code, texts = config["code"], {**config["datasets"], **config["var"]["datasets"]}
+    if code["datasets"] and not config["allow_code_execution"]:
+        yield (
+            "code.datasets: programs that a model wrote are executed, in a sandbox; if you agree, say "
+            "`allow_code_execution: true`"
+        )
+    for name, dataset in code["datasets"].items():
+        if name in (*texts, *RESERVED_DATASETS):
+            yield f"code.datasets.{name}: this name is taken by another text of the study; choose another"
+        if dataset["max_new_tokens"] >= dataset["max_length"]:
+            yield (
+                f"code.datasets.{name}.max_new_tokens: {dataset['max_new_tokens']} leave no room for a prompt in "
+                f"max_length {dataset['max_length']}; lower it"
+            )
+    known = {one.name for one in configurations(config)}
+    for unknown in sorted(set(code["configurations"] or []) - known):
+        yield f"code.configurations: {unknown!r} is no configuration of this study; drop it or enable its set"
+
+
 def _corpus_packages(config: dict[str, Any]) -> list[str]:
     """Packages that must be there: those of the corpus, when the study uses it."""
     trained = any(entry["source"] == "pocket" and entry["retrain"] for entry in config["models"].values())
@@ -370,5 +394,7 @@ def _texts(config: dict[str, Any]) -> Iterator[tuple[str, dict]]:
         yield f"datasets.{name}", dataset
     for name, dataset in config["var"]["datasets"].items():
         yield f"var.datasets.{name}", dataset
+    for name, dataset in config["code"]["datasets"].items():
+        yield f"code.datasets.{name}", dataset
     for name in RESERVED_DATASETS:
         yield f"calibration.{name}", config["calibration"][name]

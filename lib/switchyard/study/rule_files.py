@@ -16,10 +16,12 @@ def files_of_rule(
     rule: str,
     settings: Mapping[str, Any],
     datasets: Iterable[str],
+    stage: str = "evaluate",
 ) -> dict[str, Any]:
     """Files below the results folder `folder` that the rule of a configuration reads, by name.
 
-    A matched configuration reads the traces of the other on `datasets`, a list under `matched`.
+    A matched configuration reads the traces of the other on `datasets`, a list under `matched`;
+    `stage` is their folder, `evaluate` or `code`.
     """
     calibrate = f"{folder}/calibrate/{model}"
     places = {
@@ -30,6 +32,6 @@ def files_of_rule(
     }
     files: dict[str, Any] = {file: places[file] for file in entry(rule).reads}
     if matched := settings.get("matched"):
-        traces = f"{folder}/evaluate/{model}/traces"
+        traces = f"{folder}/{stage}/{model}/traces"
         files["matched"] = [f"{traces}/{matched}_{dataset}.parquet" for dataset in datasets]
     return files

@@ -50,6 +50,7 @@ class Study:
         self.texts = {
             **config["datasets"],
             **config["var"]["datasets"],
+            **config["code"]["datasets"],
             **{name: config["calibration"][name] for name in RESERVED_DATASETS},
         }
         self.configurations = {(one.model, one.name): one for one in configurations(dict(config))}
@@ -113,6 +114,16 @@ class Study:
         return sorted(homes)
 
     @property
+    def tasks(self) -> list[str]:
+        """Sets of problems that programs are written for."""
+        return list(self.config["code"]["datasets"])
+
+    def writers(self, model: str) -> list[str]:
+        """Configurations of a model that write programs; none without problems."""
+        chosen = self.config["code"]["configurations"]
+        return [name for name in self.of(model) if self.tasks and (chosen is None or name in chosen)]
+
+    @property
     def swept_text(self) -> str:
         """The first set of running text that VAR is compared on: where its thresholds are swept."""
         return next(
@@ -147,6 +158,7 @@ class Study:
             "config": {name for _, name in self.configurations},
             "dataset": self.texts,
             "corpus": self.config["corpora"],
+            "task": self.tasks or ["none"],
             "text": RESERVED_DATASETS,
         }
         return {wildcard: "|".join(map(re.escape, sorted(found))) for wildcard, found in names.items()}
@@ -200,10 +212,15 @@ class Study:
             run=Run(**{**shared, **one.run}),
         )
 
-    def rule_files(self, model: str, config: str, datasets: Iterable[str]) -> dict[str, Any]:
-        """What the rule of a configuration reads, by name; a matched one reads the other's traces on `datasets`."""
+    def rule_files(
+        self, model: str, config: str, datasets: Iterable[str], stage: str = "evaluate"
+    ) -> dict[str, Any]:
+        """What the rule of a configuration reads, by name; a matched one reads the other's traces on `datasets`.
+
+        `stage` is the folder of those traces: `evaluate`, or `code` for sets of problems.
+        """
         one = self.configurations[model, config]
-        return files_of_rule(self.folder, model, config, one.rule, one.settings, datasets)
+        return files_of_rule(self.folder, model, config, one.rule, one.settings, datasets, stage)
 
     def files_of_rules(self, model: str, configs: Iterable[str]) -> list[str]:
         """What the rules of these configurations of a model read, each file once."""

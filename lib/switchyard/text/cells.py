@@ -31,7 +31,11 @@ def read_cell(row: Row, *columns: str) -> Any:
 
 
 def read_text(row: Row, *columns: str, may_be_empty: bool = False) -> str:
-    """The text of a cell, which must hold more than white space unless it `may_be_empty`; then null is empty, too."""
+    """The text of a cell, which must hold more than white space unless it `may_be_empty`; then null is empty, too.
+
+    Raises:
+        InputError: the cell holds no text, or white space only where it may not be empty.
+    """
     value = read_cell(row, *columns)
     if value is None and may_be_empty:
         return ""
@@ -44,7 +48,11 @@ def read_text(row: Row, *columns: str, may_be_empty: bool = False) -> str:
 
 
 def read_texts(row: Row, column: str) -> list[str]:
-    """The texts of a cell, at least two."""
+    """The texts of a cell, at least two.
+
+    Raises:
+        InputError: the cell holds no list of two or more texts.
+    """
     value = read_nested(row, column)
     if not (isinstance(value, list) and len(value) >= 2 and all(isinstance(item, str) for item in value)):
         raise InputError(f"{row.place}, column {column!r}: not a list of two or more texts; {REMEDY}")
@@ -78,7 +86,11 @@ def _of_python(text: str) -> Any:
 
 
 def read_label(row: Row, column: str, *, options: int) -> int:
-    """The number of the true option; published sets write it as a number or as its digits."""
+    """The number of the true option; published sets write it as a number or as its digits.
+
+    Raises:
+        InputError: the cell holds no whole number in 0..`options` - 1.
+    """
     value = read_cell(row, column)
     place = f"{row.place}, column {column!r}"
     try:

@@ -303,7 +303,7 @@ def _hub_rows(repository: str, split: str, revision: str, subset: str | None) ->
 
 
 def check_revision(revision: str | None, *, place: str) -> None:
-    """Refuse anything but a full commit: a branch or tag may change under a study."""
+    """Raise InputError for anything but a full commit: a branch or tag may change under a study."""
     if not _COMMIT.fullmatch(str(revision or "")):
         raise InputError(f"{place}: revision {revision!r} is no commit; pin the 40 hexadecimal digits of one")
 

@@ -1,4 +1,4 @@
-"""Rows of a dataset turned into samples of one of three kinds, checked before any model is loaded.
+"""Rows of a dataset turned into samples of one of four kinds, checked before any model is loaded.
 
 A `layout` says what the columns of the source mean: `plain` is the prepared columns themselves, the others are the
 published sets by name, preprocessed as lm-evaluation-harness 0.4.13 does.
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from switchyard.artifacts.files import stamped
 from switchyard.errors import InputError
-from switchyard.text import hellaswag, wikitext
+from switchyard.text import hellaswag, programs, wikitext
 from switchyard.text.cells import REMEDY, read_cell, read_label, read_nested, read_text, read_texts
 from switchyard.text.kinds import SCHEMAS
 from switchyard.text.sources import Row
@@ -47,9 +47,9 @@ def prepare(
 
     Args:
         rows: what `sources.load_rows` gave; no more are read than needed.
-        kind: perplexity, cloze or choice.
+        kind: perplexity, cloze, choice or code.
         layout: a layout of that kind.
-        samples: at most this many rows for cloze and choice; pages are all kept, as windows are cut later.
+        samples: at most this many rows for all but perplexity; pages are all kept, as windows are cut later.
         skipped: where rows that cannot be used are listed; None refuses the first of them.
 
     Raises:
@@ -85,7 +85,7 @@ def find_layout(kind: str, layout: str) -> Convert:
 
 
 def check_skipped(skipped: list[Skipped], used: int, most: float) -> None:
-    """Refuse a dataset of which more than a share `most` (0..1) of the rows that were read had to be left out."""
+    """Raise InputError where more than a share `most` (0..1) of the rows that were read had to be left out."""
     share = len(skipped) / (len(skipped) + used)
     if share > most:
         place, reason = skipped[0]
@@ -221,5 +221,6 @@ LAYOUTS: dict[str, dict[str, Convert]] = {
     "perplexity": {"plain": _plain_page, "wikitext": _wikitext_page},
     "cloze": {"plain": _plain_cloze, "lambada": _lambada},
     "choice": {"plain": _plain_choice, "hellaswag": _hellaswag, "arc": _arc},
+    "code": {"humaneval": programs.humaneval, "mbpp": programs.mbpp},
 }
 """Layouts by kind and name."""

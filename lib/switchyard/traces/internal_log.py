@@ -145,7 +145,7 @@ def layer_entry(
 
 
 def mean_and_spread(histogram: np.ndarray) -> dict[str, float]:
-    """Mean and population standard deviation of counts; `histogram[c]` tokens have count c.
+    """Mean and population standard deviation of counts; `histogram[c]`, int64 [counts], tokens have count c.
 
     From integer sums, in the order of operations of the warehouse's SQL, so that both print the same number.
     """

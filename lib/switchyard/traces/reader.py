@@ -72,7 +72,11 @@ _PLAIN = ("sample_id", "sequence", "layer", "position", "token_id", "count")
 
 
 class Trace:
-    """A trace file. Opening it reads the footer only."""
+    """A trace file. Opening it reads the footer only.
+
+    Raises:
+        InputError: the file is damaged, or lacks a column of a trace.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -134,7 +138,11 @@ def slice_p_values(
     *,
     scores: Scores | None = None,
 ) -> np.ndarray:
-    """p = 1 - F_layer(logit) of every logit, float64 [R, E]; 1 for experts that `scores` leaves out of the choice."""
+    """p = 1 - F_layer(logit) of every logit, float64 [R, E]; 1 for experts that `scores` leaves out of the choice.
+
+    Raises:
+        InputError: the trace has no router logits.
+    """
     if rows.router_logits is None:
         raise InputError(
             f"{place}: holds no router logits, so no p-values; set keep_logits and evaluate again"

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from switchyard.routing.selection import Selection, TokenContext
 
 
+_ORDER = ("sample_id", "sequence", "layer", "position")
+"""Columns that the rows of a group are in order of."""
+
+
 class _Layer(NamedTuple):
     """One layer of one forward, padding removed; T tokens, P chosen pairs."""
 
@@ -38,7 +42,9 @@ class TraceWriter:
     """Write `path` from the observations of `attach`; the file appears under its name only when complete.
 
     Each forward becomes one row group (none where it held padding only), ordered by sample, sequence, layer
-    and position. Padding is dropped. The metadata stamp holds `num_experts` and `num_layers` beside `stamp`.
+    and position. With `group_rows` forwards are put together until they have that many rows: those of a decoder hold
+    one token of a sequence each. Padding is dropped. The metadata stamp holds `num_experts` and `num_layers` beside
+    `stamp`.
     `has_paths` is for rules whose selections say a path. `scores` says what the logits of a family are that is not
     softmax, then top-k; it stands in the metadata, too. `rows` counts the rows written so far.
     """
@@ -53,8 +59,10 @@ class TraceWriter:
         has_paths: bool = False,
         scores: Scores | None = None,
         stamp: dict[str, Any] | None = None,
+        group_rows: int = 1,
     ) -> None:
-        self.path = Path(path)
+        self.path, self.group_rows = Path(path), group_rows
+        self._waiting: list[pa.Table] = []
         self.num_experts, self.num_layers, self.keep_logits = num_experts, num_layers, keep_logits
         self.rows = 0
         metadata = {"num_experts": num_experts, "num_layers": num_layers, **(stamp or {})}
@@ -72,6 +80,8 @@ class TraceWriter:
 
     def __exit__(self, *failure: object) -> None:
         try:
+            if failure[0] is None:
+                self._write()
             self._writer.close()
             if failure[0] is None and self._forward:
                 raise InputError(
@@ -88,6 +98,9 @@ class TraceWriter:
 
         Shapes: logits [tokens, num_experts]; experts and weights of `selection` [tokens, slots]; all else
         [tokens].
+
+        Raises:
+            InputError: a layer came twice before all layers had come.
         """
         if layer in self._forward:
             raise InputError(
@@ -106,8 +119,21 @@ class TraceWriter:
         self._forward = {}
         table = _as_table(layers, numbers, self._schema, self.num_experts)
         if table.num_rows:
-            self._writer.write_table(table, row_group_size=table.num_rows)
+            self._waiting.append(table)
             self.rows += table.num_rows
+        if sum(one.num_rows for one in self._waiting) >= self.group_rows:
+            self._write()
+
+    def _write(self) -> None:
+        """Write what waits as one row group."""
+        if not self._waiting:
+            return
+        table = pa.concat_tables(self._waiting)
+        if len(self._waiting) > 1:
+            order = np.lexsort([table[name].to_numpy() for name in reversed(_ORDER)])
+            table = table.take(pa.array(order))
+        self._writer.write_table(table, row_group_size=table.num_rows)
+        self._waiting = []
 
 
 def _array(tensor: Tensor, dtype: type) -> np.ndarray:

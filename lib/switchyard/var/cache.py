@@ -73,7 +73,10 @@ def empty(layers: int, entries: int, window: int, slots: int, device: torch.devi
 
 
 def current(entries: Entries, now: Tensor | float, *, ttl: float, size: int) -> Entries:
-    """What a forward may read: without entries older than `ttl` seconds, and the `size` most recent of the others."""
+    """What a forward may read: without entries older than `ttl` seconds, and the `size` most recent of the others.
+
+    `now` is in seconds. The entries that are returned are [L, `size`].
+    """
     old = now - entries.written > ttl
     entries = entries._replace(recency=entries.recency.masked_fill(old, -1))
     held = entries.recency.shape[1]
@@ -148,7 +151,7 @@ def _last(rows: Tensor, place: Tensor, places: int) -> Tensor:
 
 
 def surely_none(flags: Tensor) -> bool:
-    """Whether no flag is set, as far as the host knows without waiting for a device: never on a GPU."""
+    """Whether none of `flags`, bool [...], is set, as far as the host knows without waiting for a GPU: never on one."""
     return flags.device.type == "cpu" and not torch.compiler.is_compiling() and not bool(flags.any())
 
 

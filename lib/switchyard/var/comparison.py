@@ -83,7 +83,7 @@ def quality(runs: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any
 def paired_tests(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
     """Paired t-test, Wilcoxon's signed-rank test and Cohen's d (mean over standard deviation of the differences).
 
-    All None where no pair differs, or where there are fewer than two.
+    `before` and `after` are float64 [pairs]. All None where no pair differs, or where there are fewer than two.
     """
     difference = after - before
     if len(difference) < 2 or not difference.any():

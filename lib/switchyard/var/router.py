@@ -86,6 +86,9 @@ class VARRouter:
     """The rule; see the module. `attach` calls `start` and `after_forward`, and holds the rule that has the statistics.
 
     `weighting`, `trained_top_k`, `normalise`: see `switchyard.routing.weighting.weigh`.
+
+    Raises:
+        InputError: `tokens_per_second` is not above 0, one of `patch_layers` is no block, or `weighting` is unknown.
     """
 
     needs_context: ClassVar[bool] = True
@@ -137,7 +140,11 @@ class VARRouter:
 
     @property
     def limits(self) -> tuple[int, int]:
-        """Fewest and most experts of a token: `fast_path_experts` if it is set, and the trained top-k."""
+        """Fewest and most experts of a token: `fast_path_experts` if it is set, and the trained top-k.
+
+        Raises:
+            InputError: the trained top-k is not known, since the rule is not attached.
+        """
         most = self.trained_top_k or (self.table and self.table.top_k)
         if most is None:
             raise InputError(
@@ -152,7 +159,10 @@ class VARRouter:
         self._check()
 
     def select(self, logits: Tensor, layer: int, context: TokenContext | None = None) -> Selection:
-        """Choose experts by the three paths; rows that `rows_needed` leaves out may hold any logits."""
+        """Choose experts by the three paths; rows that `rows_needed` leaves out may hold any logits.
+
+        See `RoutingRule.select`.
+        """
         learned = self._learned(logits, layer)
         known = None
         if self._routes(layer):

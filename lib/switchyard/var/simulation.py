@@ -45,7 +45,7 @@ class Recorder:
         self._parts: dict[int, list[Stream]] = defaultdict(list)
 
     def observe(self, layer: int, logits: Tensor, selection: Selection, context: TokenContext) -> None:
-        """Take one layer of a forward."""
+        """Take one layer of a forward, `logits` [tokens, num_experts]; padding is left out."""
         self._forward += not self._parts or layer == min(self._parts)
         real = context.is_token
         columns = (

@@ -132,6 +132,7 @@ def points(
     """All points of a sweep but the untouched model.
 
     All quantiles go with the first frequency threshold; the other frequency thresholds with everything eligible.
+    `confidences`, float32 [layers * tokens], are the largest router probabilities of real tokens.
     """
     structure = observed.structure
     top_k = structure["top_k"]

@@ -141,7 +141,7 @@ def _refuse_unequal_compute(place: str, one: dict[str, Any], found: dict[str, np
 
 
 def draw_error(mean: float, tokens: np.ndarray, sequences: np.ndarray, layers: int) -> float:
-    """Standard error, at most, of the mean experts of a mixed top-k at `mean`.
+    """Standard error, at most, of the mean experts of a mixed top-k at `mean`; `tokens` and `sequences` are [samples].
 
     A decision for k + 1 has the variance f (1 - f), f the fractional part of `mean`. It is drawn by sample, layer and
     position, so that the `sequences` of one sample (the options of a choice) draw alike: a sample with `tokens`

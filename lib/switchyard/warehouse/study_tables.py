@@ -86,7 +86,11 @@ class Tables:
 
     @cached_property
     def trained(self) -> str:
-        """Name of the configuration the model was trained with, which all others are compared with."""
+        """Name of the configuration the model was trained with, which all others are compared with.
+
+        Raises:
+            InputError: `differences` compares with no configuration, or with several.
+        """
         names = sorted(self.differences["against"].dropna().unique())
         if len(names) != 1:
             raise InputError(
@@ -97,7 +101,11 @@ class Tables:
 
     @cached_property
     def trained_top_k(self) -> int:
-        """Experts per token of the trained configuration."""
+        """Experts per token of the trained configuration.
+
+        Raises:
+            InputError: `configs` has no row of that configuration.
+        """
         rows = self.configs.loc[self.configs["config_name"] == self.trained, "k_or_max_k"]
         if rows.empty:
             raise InputError(

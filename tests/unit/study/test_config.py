@@ -75,9 +75,9 @@ def test_every_study_of_the_project_is_valid(
     study: Path | None, default: dict, schema: dict, tmp_path: Path
 ) -> None:
     merged = config.merge(default, config.read(study)) if study else default
-    for dataset in (merged["datasets"] or {}).values():
+    for dataset in [*(merged["datasets"] or {}).values(), *merged["code"]["datasets"].values()]:
         if dataset and dataset["source"] == "file":
-            (tmp_path / merged["data_folder"]).mkdir(exist_ok=True)
+            (tmp_path / merged["data_folder"]).mkdir(parents=True, exist_ok=True)
             (tmp_path / merged["data_folder"] / dataset["path"]).touch()
     resolved = config.resolve(merged, schema, tmp_path)
     assert study is None or resolved["study"] == study.stem
@@ -214,6 +214,9 @@ def test_resolving_twice_is_resolving_once(default: dict, schema: dict) -> None:
 HUB = {"source": "hub", "repository": "owner/name"}
 FILE = {"source": "file", "path": "rows.jsonl"}
 
+PROBLEMS = {"kind": "code", "source": "file", "layout": "humaneval", "path": "none.jsonl"}
+"""A set of problems that is nowhere."""
+
 MISSPELT = {
     "top level": ({"studdy": "x"}, "did you mean 'study'"),
     "corpus": ({"corpus": {"package": ["numpy"]}}, "did you mean 'packages'"),
@@ -238,6 +241,17 @@ MISSPELT = {
     "var.custom.custom": ({"var": {"custom": {"custom": {"cash_size": 3}}}}, "did you mean 'cache_size'"),
     "var.datasets.tuning": ({"var": {"datasets": {"tuning": {"splitt": "x"}}}}, "did you mean 'split'"),
     "profile": ({"profile": {"batch": [1]}}, "did you mean 'batches'"),
+    "code": ({"code": {"second": 3}}, "did you mean 'seconds'"),
+    "code.datasets.own": (
+        {
+            "code": {
+                "datasets": {
+                    "own": {"kind": "code", "source": "file", "layout": "mbpp", "path": "x", "topp": 1}
+                }
+            }
+        },
+        "did you mean 'top_p'",
+    ),
     "speed": ({"speed": {"round": 3}}, "did you mean 'rounds'"),
 }
 
@@ -356,6 +370,27 @@ REFUSED = {
     "a profiled configuration of VAR that there is not": (
         {"profile": {"var": ["bold"]}},
         ["profile.var", "'bold'", "conservative, balanced, aggressive, custom"],
+    ),
+    "programs without consent": ({"code": {"datasets": {"own": PROBLEMS}}}, ["allow_code_execution: true"]),
+    "programs without room for a prompt": (
+        {"allow_code_execution": True, "code": {"datasets": {"own": {**PROBLEMS, "max_new_tokens": 1024}}}},
+        ["code.datasets.own.max_new_tokens", "no room for a prompt"],
+    ),
+    "a set of problems with the name of a text": (
+        {"allow_code_execution": True, "code": {"datasets": {"cloze": PROBLEMS}}},
+        ["code.datasets.cloze", "taken"],
+    ),
+    "problems that are no file": (
+        {"allow_code_execution": True, "code": {"datasets": {"own": PROBLEMS}}},
+        ["code.datasets.own.path", "is no file"],
+    ),
+    "programs of another kind": (
+        {"code": {"datasets": {"own": {**PROBLEMS, "kind": "cloze"}}}},
+        ["code.datasets.own.kind", "code"],
+    ),
+    "programs of no configuration": (
+        {"code": {"configurations": ["9experts"]}},
+        ["code.configurations", "9experts"],
     ),
     "k above the experts of a model": (
         {"routing": {"mixtral_static": {"k": [2, 9]}}},

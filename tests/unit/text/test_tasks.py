@@ -219,6 +219,7 @@ def test_plain_pages_are_their_own_originals() -> None:
 def test_every_layout_gives_the_columns_of_its_kind(kind: str, layout: str) -> None:
     text = " = Title = " if layout == "wikitext" else "A whole sentence"
     row = {"text": text, "context": "A", "target": "b", "options": ["c", "d"], **HELLASWAG, **ARC, "label": 1}
+    row |= {"task_id": 1, "prompt": "def f():", "test": "x", "entry_point": "f", "test_list": ["assert f"]}
     table = prepare(rows(row), kind=kind, layout=layout)
     assert table.schema.equals(SCHEMAS[kind])
     assert kind_of(table) == kind
