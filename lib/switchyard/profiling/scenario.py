@@ -21,6 +21,8 @@ class Scenario:
     `length` is the new tokens of a sequence in a prefill, `cache_length` what a decoded token attends to.
     `experts` are those that the rule uses for a token, on average; `hit_rate` the share of tokens whose routes are
     looked up, so that no router runs for them; `looked_up_experts` what such a token uses.
+
+    Raises InputError for another phase, a size that is not above 0, or a hit rate that is no share.
     """
 
     phase: str
