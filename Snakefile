@@ -18,6 +18,7 @@ include: "rules/calibrate.smk"
 include: "rules/evaluate.smk"
 include: "rules/var.smk"
 include: "rules/search.smk"
+include: "rules/profile.smk"
 include: "rules/aggregate.smk"
 include: "rules/publish.smk"
 
@@ -31,5 +32,6 @@ rule all:
         rules.evaluate_all.input,
         rules.var_all.input,
         rules.search_all.input,
+        rules.profile_all.input,
         rules.aggregate_all.input,
         rules.publish_all.input,

@@ -16,7 +16,17 @@ import torch
 
 from bench.paired import HEADER
 
-NAMES = ("selection", "attached", "var", "trace", "start_up", "harness", "observation", "warehouse")
+NAMES = (
+    "selection",
+    "attached",
+    "var",
+    "profile",
+    "trace",
+    "start_up",
+    "harness",
+    "observation",
+    "warehouse",
+)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ Writes  observe/{model}/windows.parquet           the text as token ids, cut int
         observe/{model}/analyses/                 co-activation, repetition, segments, caches, specialisation, saturation
         observe/{model}/verdict.json              VAR's hypothesis, layer by layer; validation_report.txt in words
         observe/{model}/ceiling.json, context.parquet   what routing tables would hit, and what context adds
+        observe/{model}/memory_profiling.json     memory at each checkpoint, and whether it grew
         observe/{model}/analysis_summary.txt      what was read and counted
 """
 
@@ -61,7 +62,8 @@ rule observe_shard:
         windows=rules.cut_windows.output[0],
         model=f"{OUT}/prepare/models/{{model}}",
     output:
-        f"{OBSERVE}/shards/{{shard}}.safetensors",
+        counts=f"{OBSERVE}/shards/{{shard}}.safetensors",
+        memory=f"{OBSERVE}/shards/{{shard}}.memory.json",
     log:
         f"{LOGS}/observe_shard/{{model}}_{{shard}}.log",
     benchmark:
@@ -86,9 +88,13 @@ rule merge_shards:
         shards=expand(
             f"{OBSERVE}/shards/{{shard}}.safetensors", shard=range(OBSERVATION["shards"]), allow_missing=True
         ),
+        memory=expand(
+            f"{OBSERVE}/shards/{{shard}}.memory.json", shard=range(OBSERVATION["shards"]), allow_missing=True
+        ),
         windows=rules.cut_windows.output[0],
         model=f"{OUT}/prepare/models/{{model}}",
     output:
+        memory=f"{OBSERVE}/memory_profiling.json",
         statistics=f"{OBSERVE}/routing_stats.parquet",
         csv=f"{OBSERVE}/routing_stats.csv",
         csv_stamp=f"{OBSERVE}/routing_stats.csv.provenance.json",

@@ -1,12 +1,13 @@
 """Publish: figures, tables and words, made from the aggregate tables, and a page that looks into the traces.
 
 Reads   aggregate/*.parquet, calibrate/{model}/null_*.parquet, observe/{model}/, evaluate/{model}/speed.json,
-        var/{model}/{comparison.json,sweep.parquet}, search/{model}/, a few traces
+        var/{model}/{comparison.json,sweep.parquet}, search/{model}/, profile/{model}/, a few traces
 Writes  publish/figures/{model}/{figure}.{svg,png,html}   the nine-panel figure, comparisons, nulls
         publish/panels/{model}/{figure}.{svg,png,html}    each panel of the nine-panel figure alone
         publish/routing/{model}/{figure}.{svg,png,html}   how the untouched models route token ids
         publish/var/{model}/{figure}.{svg,png,html}       VAR against the untouched model, and where it begins to act
         publish/search/{model}/{figure}.{svg,png,html}    what searching VAR's thresholds found
+        publish/profile/{model}/{figure}.{svg,png,html}   where the time goes, and where a rule would pay
         publish/report.md, report.html            findings and recommendations, from the templates in reports/
         publish/tables/                           the tables as pages, the inspectors, the main table for a paper, and
                                                   findings.csv, every number that the report prints
@@ -16,7 +17,14 @@ Writes  publish/figures/{model}/{figure}.{svg,png,html}   the nine-panel figure,
 
 import shutil
 
-from switchyard.charts.names import FIGURES, ROUTING, SEARCH as SEARCH_FIGURES, STANDALONE, VAR as VAR_FIGURES
+from switchyard.charts.names import (
+    FIGURES,
+    PROFILE as PROFILE_FIGURES,
+    ROUTING,
+    SEARCH as SEARCH_FIGURES,
+    STANDALONE,
+    VAR as VAR_FIGURES,
+)
 
 AGGREGATES = [*rules.write_tables.output, *rules.compare_at_equal_compute.output]
 
@@ -30,6 +38,8 @@ localrules:
     write_var_page,
     draw_search,
     write_search_page,
+    draw_profile,
+    write_profile_page,
     write_report,
     write_paper,
     draw_paper,
@@ -238,6 +248,49 @@ rule write_search_page:
         "../workflow_scripts/write_search_page.py"
 
 
+rule draw_profile:
+    """Draw where the time of a model goes, what bounds it, and where a rule would pay."""
+    input:
+        **{table: f"{PROFILE}/{table}.csv" for table in ("components", "scaling", "roofline")},
+        latency=f"{PROFILE}/latency.parquet",
+        performance_model=f"{PROFILE}/performance_model.json",
+    output:
+        [figure(name, folder="profile", category="Profile") for name in PROFILE_FIGURES],
+    log:
+        f"{LOGS}/draw_profile/{{model}}.log",
+    benchmark:
+        f"{LOGS}/draw_profile/{{model}}.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=lambda _: STUDY.code("draw_profile"),
+    script:
+        "../workflow_scripts/draw_profile.py"
+
+
+rule write_profile_page:
+    """Write where the time of each model goes, what the rules add, and how far the performance model is off."""
+    input:
+        models=expand(f"{PROFILE}/performance_model.json", model=STUDY.profiled),
+        others=expand(
+            f"{PROFILE}/{{file}}",
+            model=STUDY.profiled,
+            file=["components.csv", "roofline.csv", "latency.parquet", "overhead.json"],
+        ),
+    output:
+        page("profile", "Profile"),
+    log:
+        f"{LOGS}/write_profile_page.log",
+    benchmark:
+        f"{LOGS}/write_profile_page.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=lambda _: STUDY.code("write_profile_page"),
+    script:
+        "../workflow_scripts/write_profile_page.py"
+
+
 rule write_inspector:
     """Write the page that shows texts token by token, with the experts that each token got."""
     input:
@@ -426,6 +479,8 @@ rule publish_all:
         rules.write_var_page.output,
         expand(rules.draw_search.output, model=PLAN.models),
         rules.write_search_page.output if PLAN.models else [],
+        expand(rules.draw_profile.output, model=STUDY.profiled),
+        rules.write_profile_page.output,
         rules.write_paper.output,
         rules.draw_paper.output,
         rules.compile_paper.output if HAS_LATEX else [],

@@ -31,7 +31,7 @@ from workflow.checkout import STUDY, copy_checkout, launcher_command
 VICTIMS = ("launcher", "snakemake", "job", "script", "worker")
 """Kinds of processes of a run; `job` is a snakemake of its own that does one job of a cluster."""
 
-SPEED = {"tokens_per_second", "latency_ms_per_token"}
+SPEED = {"tokens_per_second", "latency_ms_per_token", "latency_ms"}
 BYTE_FOR_BYTE = ("traces", "scores", "calibrate", "datasets", "prepare")
 FEWEST_COMPARED = 30
 PATIENCE_S = 900

@@ -27,6 +27,7 @@ FLIPPED = (
     "calibrate/*/budgets/*.parquet",
     "evaluate/*/traces/*_repeat.parquet",
     "evaluate/*/scores/*_heldout.parquet",
+    "profile/*/latency.parquet",
     "aggregate/bh_routing_results.parquet",
 )
 TRUNCATED = (
@@ -35,6 +36,7 @@ TRUNCATED = (
     "observe/*/verdict.json",
     "evaluate/*/logs/*_internal_routing.json",
     "evaluate/*/speed.json",
+    "profile/*/performance_model.json",
     "aggregate/bh_routing_results.json",
 )
 """One file of every kind that is compared with a checksum, and of JSON."""

@@ -19,6 +19,8 @@ def test_every_module_that_a_job_imports_is_in_its_fingerprint(smoke: Path) -> N
     for job in jobs:
         script = smoke / "workflow_scripts" / f"{job['rule']}.py"
         rules = {rule_module(one.rule) for one in routed(study, job)}
+        if job["rule"] == "profile_model":
+            rules |= {*study.profiled_modules(job["wildcards"]["model"])}
         covered = {*reachable(script, *rules, root=smoke / "lib"), *EXCLUDED}
         assert set(job["modules"]) <= covered, job
     scripts = {path.stem for path in (smoke / "workflow_scripts").glob("*.py")} - {"run_study"}

@@ -158,8 +158,25 @@ def test_observations_add_up(smoke):
     assert pd.read_csv(observe / "routing_stats.csv", keep_default_na=False).shape == statistics.shape
     verdict = read_json(observe / "verdict.json")
     assert [layer["layer"] for layer in verdict["layers"]] == layers
+    memory = read_json(observe / "memory_profiling.json")
+    assert sum(shard["samples"][-1]["tokens"] for shard in memory["shards"]) == tokens
     saturation = pd.read_parquet(observe / "analyses" / "saturation.parquet")
     assert saturation["step"].unique().tolist() == [5, 10, 20]
+
+
+def test_a_profile_covers_its_rules_and_says_how_far_its_model_is_off(smoke):
+    folder = smoke / RESULTS / "profile" / "pocket-olmoe"
+    rules = {"untouched", "8experts_bh_a030", "var_balanced"}
+    for name in ("components", "operators", "scaling", "roofline"):
+        assert set(pd.read_csv(folder / f"{name}.csv")["rule"]) == rules
+    scaling = pd.read_csv(folder / "scaling.csv")
+    assert set(scaling["role"]) == {"fit", "held out", "verify"}
+    assert (scaling.loc[scaling["rule"] == "untouched", "experts"] == 4).all()
+    fitted = read_json(folder / "performance_model.json")
+    assert {one["role"] for one in fitted["errors"]} == {"fit", "held out", "verify"}
+    assert all(one["forecast_ms"] > 0 for one in fitted["verification"])
+    assert {one["rule"] for one in read_json(folder / "overhead.json")["overheads"]} == rules - {"untouched"}
+    assert pq.read_metadata(folder / "latency.parquet").num_rows == 20 * len(rules) * 2
 
 
 def test_warehouse_is_documented(smoke):

@@ -31,3 +31,12 @@ VAR = ("var_comparison", "var_sweep")
 
 SEARCH = ("search_trajectory", "search_frontier", "search_sensitivity")
 """Figures of each model whose thresholds are searched; `switchyard.charts.search` draws them."""
+
+PROFILE = (
+    "profile_components",
+    "profile_scaling",
+    "profile_roofline",
+    "profile_latency",
+    "profile_break_even",
+)
+"""Figures of each model that is profiled; `switchyard.charts.profile` draws them."""

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from switchyard.artifacts.files import write_json
 from switchyard.artifacts.stamps import sha256_file, sha256_json
 from switchyard.errors import InputError
 from switchyard.models.blocks import describe
 from switchyard.models.routers import routers_of
+from switchyard.observation.memory import sample
 from switchyard.observation.routed_tokens import RoutedTokens
 from switchyard.observation.shards import Checkpoints, MakeCounter, Observation
 from switchyard.observation.windows import Batch, Windows, shard_range
@@ -38,6 +40,7 @@ def observe_shard(
     checkpoint_every: int = 10_000_000,
     counters: Mapping[str, MakeCounter] | None = None,
     stamp: Mapping[str, Any] | None = None,
+    memory: str | Path | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> None:
     """Write `out`, the counts of the batches of shard `shard` of `shards`.
@@ -56,6 +59,8 @@ def observe_shard(
         checkpoint_every: counted tokens after which the next end of a batch makes a checkpoint.
         counters: what else is counted, by name.
         stamp: what the file says about itself; checkpoints of another `code` of it are not resumed.
+        memory: a JSON file for samples of the memory (`switchyard.observation.memory`): at the start, at each
+            checkpoint and at the end. It says how this process went, so that it differs between runs.
         progress: called with the counted tokens of each batch; of all batches so far when it resumes.
 
     Raises:
@@ -77,11 +82,13 @@ def observe_shard(
     checkpoints = Checkpoints(out, head)
     if checkpoints.is_finished():
         checkpoints.drop()
+        _write_samples(memory, shard, [], stamp)
         return
     batches = shard_range(windows.batches, shard, shards)
     seen, start = checkpoints.newest(counters) or (empty, batches.start)
     _report(progress, seen.totals["tokens"])
     recorder, saved = Recorder(model, windows, seen), seen.totals["tokens"]
+    samples = [sample(seen, model.device)]
     with attach(model, None, observer=recorder.observe, own_when_full=False):
         for number, batch in zip(
             range(start, batches.stop), windows.read(range(start, batches.stop)), strict=True
@@ -92,6 +99,8 @@ def observe_shard(
             if seen.totals["tokens"] - saved >= checkpoint_every and number + 1 < batches.stop:
                 checkpoints.save(seen, number + 1)
                 saved = seen.totals["tokens"]
+                samples.append(sample(seen, model.device))
+    _write_samples(memory, shard, [*samples, sample(seen, model.device)], stamp)
     seen.save(out, {**head, "stamp": dict(stamp or {})})
     checkpoints.drop()
 
@@ -193,6 +202,16 @@ def _sizes(model: torch.nn.Module, layers: Sequence[int] | None) -> dict[str, An
         "normalise": routers[0].normalise,
         "scale": routers[0].scale,
     }
+
+
+def _write_samples(
+    memory: str | Path | None,
+    shard: int,
+    samples: Sequence[Mapping[str, Any]],
+    stamp: Mapping[str, Any] | None,
+) -> None:
+    if memory is not None:
+        write_json(memory, {"shard": shard, "samples": samples, "provenance": dict(stamp or {})})
 
 
 def _report(progress: Callable[[int], object] | None, tokens: int) -> None:

@@ -1,4 +1,4 @@
-"""The verb `package`."""
+"""The verbs `profile` and `package`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from switchyard.arguments import add_verb, file_to_write
+from switchyard.reporting.profile_verb import register as register_profile
 
 
 def package_study(arguments: argparse.Namespace) -> None:
@@ -19,7 +20,8 @@ def package_study(arguments: argparse.Namespace) -> None:
 
 
 def register(verbs: argparse._SubParsersAction) -> None:
-    """Add `package`, which sets `run`."""
+    """Add `profile` and `package`, which set `run`."""
+    register_profile(verbs)
     verb = add_verb(verbs, "package", package_study)
     verb.add_argument(
         "--study", type=Path, required=True, help="results folder of the study, results/<study>"

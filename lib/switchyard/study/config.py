@@ -266,6 +266,7 @@ def _senseless(config: dict[str, Any], root: Path) -> Iterator[str]:
         if not any(importlib.metadata.distributions(name=name)):
             yield f"corpus.packages: {name!r} is not installed; install it or drop it from the corpus"
     yield from _unroutable(config)
+    yield from _unprofilable(config)
     yield from disagreements(config, root)
     yield from _unsearchable(config)
 
@@ -335,6 +336,24 @@ def _not_for_var(config: dict[str, Any]) -> Iterator[str]:
             VARConfig(**fields)
         except (InputError, TypeError) as error:
             yield f"var.custom.{name}: {error}"
+
+
+def _unprofilable(config: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the models and rules that are profiled."""
+    from switchyard.var.config import PRESETS
+
+    given, evaluated = config["profile"], config["evaluation"]["models"]
+    models = given["models"] or evaluated
+    for unknown in [name for name in models if name not in evaluated]:
+        yield f"profile.models: {unknown!r} is not evaluated; name some of {', '.join(evaluated)}"
+    for unknown in [
+        name for name in given["sets"] if name not in config["routing"]
+    ]:  # a study may have dropped it
+        if near := difflib.get_close_matches(unknown, config["routing"], 1, cutoff=0.75):
+            yield f"profile.sets: {unknown!r} is no set of `routing`; did you mean {near[0]!r}?"
+    known = [*PRESETS, *config["var"]["custom"]]
+    for unknown in [name for name in given["var"] if name not in known]:
+        yield f"profile.var: {unknown!r} is no configuration of VAR; name some of {', '.join(known)}"
 
 
 def _not_for_code(config: dict[str, Any]) -> Iterator[str]:

@@ -78,6 +78,41 @@ class Study:
         own = {name: {"preset": "balanced", **fields} for name, fields in var["custom"].items()}
         return presets | own
 
+    @cached_property
+    def profiled(self) -> list[str]:
+        """Models that are profiled."""
+        return self.config["profile"]["models"] or self.models
+
+    def profiled_rules(self, model: str) -> dict[str, dict[str, Any]]:
+        """Rules that a model is profiled under: arguments of `build_rule`, with the files that each reads."""
+        given = self.config["profile"]
+        first = {one.set_name: name for name, one in reversed(self.of(model).items())}
+        chosen = [first[name] for name in given["sets"] if name in first]
+        found = {
+            name: {
+                **self.configurations[model, name].job,
+                "files": self.rule_files(model, name, self.datasets),
+            }
+            for name in chosen
+        }
+        shared = {"tokens_per_second": self.config["var"]["tokens_per_second"]}
+        table = {"routing_table": f"{self.folder}/var/{model}/routing_table.parquet"}
+        for name in given["var"] if model in self.var_models else ():
+            settings = {**self.var_configs[name], **shared}
+            job = {"config": f"var_{name}", "home": entry("var").home, "settings": settings, "files": table}
+            found[job["config"]] = job
+        return found
+
+    def profiled_files(self, model: str) -> list[str]:
+        """What those rules read, each file once."""
+        found = [path for job in self.profiled_rules(model).values() for path in job["files"].values()]
+        return sorted({path for one in found for path in ([one] if isinstance(one, str) else one)})
+
+    def profiled_modules(self, model: str) -> list[str]:
+        """The modules of those rules."""
+        homes = {job["home"].partition(":")[0] for job in self.profiled_rules(model).values()}
+        return sorted(homes)
+
     @property
     def tasks(self) -> list[str]:
         """Sets of problems that programs are written for."""
@@ -194,12 +229,17 @@ class Study:
         return sorted({path for file in found for path in ([file] if isinstance(file, str) else file)})
 
     def code(
-        self, script: str, configurations: Iterable[tuple[str, str]] = (), rules: Iterable[str] = ()
+        self,
+        script: str,
+        configurations: Iterable[tuple[str, str]] = (),
+        *,
+        rules: Iterable[str] = (),
+        modules: Iterable[str] = (),
     ) -> str:
-        """Fingerprint of the library code behind a rule's script, some configurations and some routing rules."""
+        """Fingerprint of the library code behind a rule's script, some configurations, routing rules and `modules`."""
         named = {*rules, *(self.configurations[pair].rule for pair in configurations)}
-        modules = sorted(map(rule_module, named))
-        return fingerprint(self.checkout / "workflow_scripts" / f"{script}.py", *modules)
+        found = sorted({*map(rule_module, named), *modules})
+        return fingerprint(self.checkout / "workflow_scripts" / f"{script}.py", *found)
 
     def dataset_source(self, dataset: str) -> str | list[str]:
         """What a dataset is prepared from: the corpus, a local file, or nothing for the hub."""

@@ -240,6 +240,7 @@ MISSPELT = {
     "var.sweep": ({"var": {"sweep": {"quantile": [1]}}}, "did you mean 'quantiles'"),
     "var.custom.custom": ({"var": {"custom": {"custom": {"cash_size": 3}}}}, "did you mean 'cache_size'"),
     "var.datasets.tuning": ({"var": {"datasets": {"tuning": {"splitt": "x"}}}}, "did you mean 'split'"),
+    "profile": ({"profile": {"batch": [1]}}, "did you mean 'batches'"),
     "code": ({"code": {"second": 3}}, "did you mean 'seconds'"),
     "code.datasets.own": (
         {
@@ -385,6 +386,18 @@ REFUSED = {
     "a preset that VAR does not have": (
         {"routing": {"var": {"preset": "bold"}}},
         ["routing.var.preset", "bold"],
+    ),
+    "a profiled model that is not evaluated": (
+        {"profile": {"models": ["pocket-bert"]}},
+        ["profile.models", "'pocket-bert'", "pocket-olmoe, pocket-mixtral"],
+    ),
+    "a profiled set that there is not": (
+        {"profile": {"sets": ["bhh"]}},
+        ["profile.sets", "'bhh'", "did you mean 'bh'?"],
+    ),
+    "a profiled configuration of VAR that there is not": (
+        {"profile": {"var": ["bold"]}},
+        ["profile.var", "'bold'", "conservative, balanced, aggressive, custom"],
     ),
     "programs without consent": ({"code": {"datasets": {"own": PROBLEMS}}}, ["allow_code_execution: true"]),
     "programs without room for a prompt": (

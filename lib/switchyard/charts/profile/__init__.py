@@ -1,0 +1,1 @@
+"""Figures of a model's profile, one module each."""
