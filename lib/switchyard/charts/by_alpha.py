@@ -6,9 +6,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from switchyard.charts import axes, marks, style
+from switchyard.charts import marks, style
 from switchyard.charts.grid import Grid, grid
-from switchyard.charts.looks import configurations, styled
+from switchyard.charts.looks import styled
 from switchyard.charts.panel import HEIGHT, shown, width
 from switchyard.warehouse.study_tables import Tables
 
@@ -32,21 +32,18 @@ def by_alpha(
     """Views of one column over the hyperparameter of the study's grid, static top-k as squares with their k.
 
     Args:
-        frame: `config_name`, `view`, the column of `y`, and `lowest` and `largest`, the ends of a bar, if they are there.
+        frame: `config_name`, `view`, the column of `y`, and perhaps `lowest` and `largest`, the ends of a bar.
         y: the axis; `own_axes` says that each view has its own.
         name: the panel's name.
         legend: names of the configurations that legends name; default: those that are drawn.
         views: values of `view`, in order.
         tips: number formats of further columns in the tooltip.
     """
-    study, column = grid(tables), y.to_dict()["field"]
+    study = grid(tables)
     names = shown(tables)
     frame = frame[frame["config_name"].isin(names)]
     frame = _placed(tables, study, styled(tables, frame, "k_or_max_k", *frame.columns[1:]), y)
-    x, offset = (
-        _x(study, len(views)),
-        alt.XOffset("member:N", sort=study.members),
-    )
+    x, offset = _x(study, len(views)), alt.XOffset("member:N", sort=study.members)
     base, hue = alt.Chart().encode(y=y), marks.hue(tables, names if legend is None else legend)
     ours = base.transform_filter("isValid(datum.member)").encode(x=x, xOffset=offset)
     layers = [base.transform_filter("datum.trained").mark_rule(color=style.QUIET, **style.DASH)]

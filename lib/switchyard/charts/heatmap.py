@@ -24,7 +24,7 @@ def change_from_trained(tables: Tables) -> pd.DataFrame:
 
 
 def heatmap(tables: Tables, legend: pd.Series | None = None) -> alt.TopLevelMixin:
-    """Change of perplexity for the hyperparameter (across) and the member (down), a view per dataset, one colour scale."""
+    """Change of perplexity by hyperparameter (across) and member (down), a view per dataset, one colour scale."""
     study, frame = grid(tables), change_from_trained(tables)
     frame = frame.assign(view=frame["dataset"].map(style.dataset_title), percent=100 * frame["change"])
     reach = max(float(frame["percent"].abs().max()), 1.0) if len(frame) else 1.0

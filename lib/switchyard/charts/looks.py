@@ -3,7 +3,7 @@
 | what | drawn as |
 |---|---|
 | static top-k | hollow square in ink, a thin line of ink through all k |
-| an adaptive rule (`kind`) | filled mark; the shape says the rule (BH a circle, BH at a given mean a diamond, others `MARKS`) |
+| an adaptive rule (`kind`) | filled mark; the shape says the rule (BH a circle, others in `MARKS`) |
 | its largest number of experts, or another null than the default one (`family`) | hue |
 | its hyperparameter (`setting`: alpha, gamma, p, target) | lightness: the largest value is darkest |
 | another weighting or floor than the default | another shape, one that no rule of the study has |
@@ -20,7 +20,6 @@ from functools import lru_cache
 from itertools import cycle
 from typing import Any, NamedTuple
 
-import altair as alt
 import pandas as pd
 
 from switchyard.charts import style
@@ -51,7 +50,8 @@ CONTROLS = {"mixed_topk": "mixed static k", "random_count": "random count"}
 """Rules that only answer what if, with their names."""
 CONTROL_MARKS = {
     "mixed static k": "M-0.7,-0.17L0.7,-0.17L0.7,0.17L-0.7,0.17Z",
-    "random count": "M-0.7,-0.5L-0.5,-0.7L0,-0.2L0.5,-0.7L0.7,-0.5L0.2,0L0.7,0.5L0.5,0.7L0,0.2L-0.5,0.7L-0.7,0.5L-0.2,0Z",
+    "random count": "M-0.7,-0.5L-0.5,-0.7L0,-0.2L0.5,-0.7L0.7,-0.5L0.2,0L0.7,0.5L0.5,0.7L0,0.2L-0.5,0.7L-0.7,0.5"
+    "L-0.2,0Z",
 }
 """Their shapes (SVG paths): a dash and a slanted cross."""
 NONE = "none"
@@ -81,7 +81,8 @@ def configurations(tables: Tables) -> pd.DataFrame:
     """One row per configuration, static ones by k, then the others in study order, with its looks.
 
     `rule` and `value` are the parts of its label before and after the hyperparameter's value (`BH α`, `0.30`);
-    `control` marks mixed and random ones; `kind`, `family` and `setting` are drawn as shape, hue and lightness, and `fill` is a hue with a lightness.
+    `control` marks mixed and random ones; `kind`, `family` and `setting` are drawn as shape, hue and lightness, and
+    `fill` is a hue with a lightness.
     """
     place = {name: place for place, name in enumerate(tables.configurations["config_name"])}
     configs = tables.configs.assign(place=tables.configs["config_name"].map(place))
@@ -131,7 +132,7 @@ def _family(row: Any, usual: str | None) -> str:
 
 
 class Scales(NamedTuple):
-    """What each value of a field looks like: shape by kind, colour by family, darkness (0..1) by setting, and the fills."""
+    """What each value of a field looks like: shape by kind, colour by family, darkness (0..1) by setting, fill."""
 
     shapes: dict[str, str]
     hues: dict[str, str]
@@ -163,7 +164,7 @@ def scales(tables: Tables) -> Scales:
 
 
 def _shapes(configs: pd.DataFrame, adaptive: pd.DataFrame) -> dict[str, str]:
-    """Static rules and controls have their own shapes, a rule in its usual variant that of MARKS, others what is left."""
+    """Static rules and controls have their own shapes, a rule's usual variant that of MARKS, others what is left."""
     kinds = adaptive.drop_duplicates("kind").set_index("kind")
     own = {
         kind: MARKS[row.routing_type]

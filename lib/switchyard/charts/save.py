@@ -97,7 +97,8 @@ def _html(spec: dict, name: str, note: str) -> str:
         json_kwds={"cls": _InScript},
     )
     data = note.replace("</", "<\\/")
-    block = f'{FIT}<title>{html.escape(name)}</title>\n  <script type="application/json" id="switchyard">{data}</script>\n'
+    head = f"{FIT}\n  <title>{html.escape(name)}</title>"
+    block = f'{head}\n  <script type="application/json" id="switchyard">{data}</script>\n'
     return page.replace("<head>", f"<head>\n  {block}", 1).replace("<html>", '<html lang="en">', 1)
 
 

@@ -16,11 +16,11 @@ import vl_convert
 from switchyard.charts.routing import fast_path, points
 from switchyard.charts.routing.context_gain import ceilings, context_gain, gains
 from switchyard.charts.routing.entropy_distribution import cumulative, entropy_distribution, ranges
+from switchyard.charts.routing.expert_shares import effective, order
 from switchyard.charts.routing.fastpath_coverage import fastpath_coverage
 from switchyard.charts.routing.frequency_vs_entropy import frequency_vs_entropy, region
 from switchyard.charts.routing.layers import CHOSEN, drawn, table
 from switchyard.charts.routing.routing_consistency import routing_consistency
-from switchyard.charts.routing.expert_shares import effective, order
 from switchyard.charts.routing.token_expert_heatmap import token_expert_heatmap
 from switchyard.charts.routing.token_text import named, visible
 from switchyard.charts.routing.token_types import TokenTypes, percent

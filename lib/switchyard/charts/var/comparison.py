@@ -40,10 +40,10 @@ def var_comparison(comparisons: Sequence[Mapping[str, Any]]) -> alt.VConcatChart
     title = style.heading(
         "VAR and the untouched model",
         [
-            "Above: change of perplexity, paired by sample, right of the dashed line is worse. Middle: speed-up, paired",
-            f"by round, right of the first dashed line is faster; the second is the {WANTED_SPEED_UP:g} that the criteria",
-            "ask for. Bars are 95 % intervals; a filled mark is distinguishable (quality: after Holm's correction).",
-            "Below: shares of the tokens.",
+            "Above: change of perplexity, paired by sample, right of the dashed line is worse. Middle: speed-up,",
+            f"paired by round, right of the first dashed line is faster; the second is the {WANTED_SPEED_UP:g} that",
+            "the criteria ask for. Bars are 95 % intervals; a filled mark is distinguishable (quality: after Holm's",
+            "correction). Below: shares of the tokens.",
         ],
     )
     chart = alt.vconcat(*blocks, spacing=24, title=title)
