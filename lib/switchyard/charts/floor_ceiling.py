@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from switchyard.charts import axes, style
-from switchyard.charts.grid import grid
+from switchyard.charts.grid import FEW, grid
 from switchyard.charts.looks import configurations
 from switchyard.charts.panel import HEIGHT, NOT_ADAPTIVE, over_datasets, titled, width
 from switchyard.warehouse.study_tables import Tables
@@ -21,29 +21,27 @@ def floor_and_ceiling(tables: Tables, legend: pd.Series | None = None) -> alt.To
     column, views, along, values, title = study.split()
     views = [study.view_title(view) for view in views]
     frame = frame.assign(view=frame[column].map(study.view_title))
-    axis = axes.words(along, values, title, labelAngle=-90)
-    bars = (
-        alt.Chart(frame)
-        .mark_bar()
-        .encode(
-            x=alt.X(**axis, scale=alt.Scale(paddingInner=0.1)),
-            y=axes.y("share:Q", "share of (layer, token)", axes.SHARES, format=".0%", labelFlush=True).stack(
-                "zero"
+    bars, share = alt.Chart(frame).mark_bar(), {"format": ".0%", "labelFlush": True}
+    if len(study.members) <= FEW:
+        y = axes.y("share:Q", "share of (layer, token)", axes.SHARES, **share).stack("zero")
+        bars = bars.encode(x=alt.X(**axes.words(along, values, title, labelAngle=-90)), y=y)
+    else:
+        x = axes.x("share:Q", "share", axes.SHARES, values=[0, 0.5, 1], **share).stack("zero")
+        bars = bars.encode(y=alt.Y(**axes.words(along, values)), x=x)
+    bars = bars.encode(
+        color=alt.Color(
+            "part:N",
+            scale=alt.Scale(domain=list(PARTS), range=list(PARTS.values())),
+            legend=alt.Legend(
+                title="experts",
+                orient="right",
+                symbolType="square",
+                direction="vertical",
+                values=list(PARTS)[::-1],
             ),
-            color=alt.Color(
-                "part:N",
-                scale=alt.Scale(domain=list(PARTS), range=list(PARTS.values())),
-                legend=alt.Legend(
-                    title="experts",
-                    orient="right",
-                    symbolType="square",
-                    direction="vertical",
-                    values=list(PARTS)[::-1],
-                ),
-            ),
-            order="order:Q",
-            tooltip=style.tips("label", "part", share=".1%"),
-        )
+        ),
+        order="order:Q",
+        tooltip=style.tips("label", "part", share=".1%"),
     )
     chart = bars.properties(width=width(len(views), gap=22) - 90 // max(len(views), 1), height=HEIGHT)
     chart = (

@@ -39,13 +39,16 @@ def points(
     shapes = {kind: PATHS.get(shape, shape) for kind, shape in found.shapes.items()}
     look = {"symbolStrokeColor": style.INK, "symbolOpacity": 1}
     rules = _legend("rule", shapes, rows["kind"], symbolFillColor="transparent", **look)
-    looks = {"shape": alt.Shape("kind:N", scale=named(shapes), legend=rules), "stroke": hue(tables, shown)}
-    marks = chart.mark_point(strokeWidth=1.6, size=area * AREA).encode(
-        **looks, opacity=faded(least), **encoding
-    )
+    fill = alt.Fill("fill:N", scale=named(found.fills), legend=None)
+    looks = {
+        "shape": alt.Shape("kind:N", scale=named(shapes), legend=rules),
+        "stroke": hue(tables, shown),
+        "fill": fill,
+    }
+    marks = chart.mark_point(strokeWidth=1.6, size=area * AREA)
     return [
         _legends(name, found, rows).encode(**looks),
-        marks.encode(fill=alt.Fill("fill:N", scale=named(found.fills), legend=None)),
+        marks.encode(**looks, opacity=faded(least), **encoding),
     ]
 
 
@@ -58,8 +61,10 @@ def _legends(name: str, found: Scales, rows: pd.DataFrame) -> alt.Chart:
         "symbolType": "circle",
     }
     legend = _legend("hyperparameter", found.shades, rows.loc[rows["setting"] != NONE, "setting"], **look)
-    one = alt.InlineData(values=[{"kind": STATIC, "family": "static", "setting": NONE}])
-    mark = alt.Chart(one, name=f"{name}_legends").mark_point(size=0, fill=style.INK, aria=False)
+    one = alt.InlineData(
+        values=[{"kind": STATIC, "family": "static", "setting": NONE, "fill": f"static, {NONE}"}]
+    )
+    mark = alt.Chart(one, name=f"{name}_legends").mark_point(size=0, aria=False)
     opacity = alt.Opacity("setting:O", scale=named(found.shades), legend=legend)
     return mark.encode(x=alt.value(0), y=alt.value(0), opacity=opacity)
 
@@ -70,8 +75,8 @@ def hue(tables: Tables, shown: pd.Series) -> alt.Stroke:
     families = rows.loc[rows["config_name"].isin(shown) & (rows["setting"] != NONE), "family"]
     numbers = families.str.isdigit()
     title = "most experts" if numbers.all() else "null" if not numbers.any() else "most experts, or null"
-    dot = {"symbolType": "circle", "symbolSize": 1, "symbolStrokeWidth": 9, "symbolOpacity": 1}
-    return alt.Stroke("family:N", scale=named(hues), legend=_legend(title, hues, families, **dot))
+    swatch = {"symbolType": "stroke", "symbolStrokeWidth": 4, "symbolOpacity": 1}
+    return alt.Stroke("family:N", scale=named(hues), legend=_legend(title, hues, families, **swatch))
 
 
 def named(values: dict[str, Any]) -> alt.Scale:

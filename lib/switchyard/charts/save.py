@@ -65,8 +65,9 @@ def save(
     return paths
 
 
-def save_pdf(chart: alt.TopLevelMixin, path: str | Path) -> Path:
+def save_pdf(chart: alt.TopLevelMixin | Figure, path: str | Path) -> Path:
     """Write a chart as a vector PDF with embedded fonts; a PDF holds no stamp (`artifacts.stamps.attach_to`)."""
+    chart = chart.drawing if isinstance(chart, Figure) else chart
     with atomic(path) as partial:
         partial.write_bytes(vl_convert.vegalite_to_pdf(chart.to_dict()))
     return Path(path)

@@ -17,7 +17,7 @@ FINEST = 200
 
 
 def edges(top: float, *, through: float | None = None) -> np.ndarray:
-    """Ends of a histogram's bars from 0 to at least `top`, evenly spaced; one of them is exactly `through`."""
+    """Ends of a histogram's bars [bars + 1] from 0 to at least `top`, even; one of them is exactly `through`."""
     width = top / BARS
     if through is None or not 0 < through < top:
         return np.linspace(0.0, top, BARS + 1)
@@ -29,7 +29,7 @@ def edges(top: float, *, through: float | None = None) -> np.ndarray:
 
 
 def histogram(types: TokenTypes, column: str, ends: np.ndarray) -> pd.DataFrame:
-    """Columns `layer, left, right, types`: token types with left <= value < right (last bar: <=), none left out."""
+    """Columns `layer, left, right, types`: token types with left <= value < right (last bar: <=); `ends` [bars + 1]."""
     found = [
         pd.DataFrame(
             {

@@ -44,7 +44,8 @@ def var_sweep(sweep: pd.DataFrame) -> Figure:
         [
             "Loss minus the untouched model's, paired by sample, with 95 % interval, on an axis that is linear about",
             "zero, logarithmic beyond; above the dashed zero is worse. Lines join the thresholds of one setting in",
-            "the order of what they cover. Squares: static top-k, run on the same samples. Operations are the matrix products per token.",
+            "the order of what they cover. Squares: static top-k, run on the same samples. Operations are the matrix",
+            "products per token.",
         ],
     )
     return Figure(*(_figure(frame, title, width) for width in (style.WIDTH, style.PAGE)))
