@@ -39,9 +39,9 @@ def context_gain(context: pd.DataFrame) -> Figure:
     title = style.heading(
         "What context tells about a token's experts",
         [
-            "Left: nats per used expert; filled and solid is held out, from other domains' counts; hollow and dashed "
+            "First: nats per used expert; filled and solid is held out, from other domains' counts; hollow and dashed "
             "is in-sample and biased upwards.",
-            "Right: share of the used experts that a table would hit that lists as many experts per key as a token "
+            "Others: share of the used experts that a table would hit that lists as many experts per key as a token "
             "uses; a key without counts falls back to the coarser one.",
         ],
     )
