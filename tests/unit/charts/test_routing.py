@@ -108,19 +108,11 @@ def rendered(spec) -> str:
 
 
 def datasets(chart) -> list[pd.DataFrame]:
-    spec = chart.to_dict()
-    return [*map(pd.DataFrame, spec.get("datasets", {}).values()), *inlined(spec)]
-
-
-def inlined(spec) -> list[pd.DataFrame]:
-    """The tables that stand inside a specification as text."""
-    if isinstance(spec, list):
-        return [rows for part in spec for rows in inlined(part)]
-    if not isinstance(spec, dict):
-        return []
-    own = spec.get("data", {}).get("values")
-    found = [pd.read_csv(io.StringIO(own), keep_default_na=False)] if isinstance(own, str) else []
-    return found + [rows for part in spec.values() for rows in inlined(part)]
+    tables = chart.to_dict()["datasets"].values()
+    return [
+        pd.read_csv(io.StringIO(rows), keep_default_na=False) if isinstance(rows, str) else pd.DataFrame(rows)
+        for rows in tables
+    ]
 
 
 def having(chart, *columns: str) -> pd.DataFrame:
