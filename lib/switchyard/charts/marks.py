@@ -91,10 +91,13 @@ def faded(least: float, full: float = 1.0) -> alt.OpacityValue:
 
 
 def clickable(chart: alt.TopLevelMixin, name: str) -> alt.TopLevelMixin:
-    """The chart with legends that answer to clicks; `name` is that of its first `points`."""
+    """The chart with legends in which a click chooses and a second one takes back; `name` is that of its first `points`."""
     picks = [
         alt.TopLevelSelectionParameter(
-            name=pick, select={"type": "point", "fields": [field]}, bind="legend", views=[f"{name}_legends"]
+            name=pick,
+            select={"type": "point", "fields": [field], "toggle": "true"},
+            bind="legend",
+            views=[f"{name}_legends"],
         )
         for field, pick in PICKS.items()
     ]
