@@ -91,7 +91,7 @@ def faded(least: float, full: float = 1.0) -> alt.OpacityValue:
 
 
 def clickable(chart: alt.TopLevelMixin, name: str) -> alt.TopLevelMixin:
-    """The chart with legends in which a click chooses and a second one takes back; `name` is that of its first `points`."""
+    """The chart with legends in which a click chooses, a second takes back; `name` is that of its `points`."""
     picks = [
         alt.TopLevelSelectionParameter(
             name=pick,

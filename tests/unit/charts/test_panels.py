@@ -106,7 +106,8 @@ def test_a_configuration_looks_the_same_in_every_figure(made_up, nine_panels):
     }
     looks, scales = {}, {}
     for name, spec in {**specs, "nine_panel": nine_panels("controls")}.items():
-        rows = [row for data in spec["datasets"].values() for row in data if {"fill", "label", "family", "kind"} <= {*row}]
+        every = [row for data in spec["datasets"].values() for row in data]
+        rows = [row for row in every if {"fill", "label", "family", "kind"} <= {*row}]
         assert len({row["label"] for row in rows}) >= 24, name
         for row in rows:
             looks.setdefault(row["label"], set()).add((row["fill"], row["family"], row["kind"]))
