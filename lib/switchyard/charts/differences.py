@@ -1,13 +1,17 @@
-"""The comparison that counts: loss of every configuration against the trained top-k, paired by sample."""
+"""The comparison that counts: loss of every configuration and of the trained top-k, paired by sample."""
 
 from __future__ import annotations
 
 import altair as alt
-import pandas as pd
 
-from switchyard.charts import axes, style
-from switchyard.charts.by_alpha import empty
+from switchyard.charts import axes, marks, style
+from switchyard.charts.looks import configurations, styled
+from switchyard.charts.panel import without_controls
 from switchyard.warehouse.study_tables import Tables
+
+ROW = 17
+"""Pixels of a configuration's row."""
+LOW, HIGH = "loss_difference_low", "loss_difference_high"
 
 
 def paired_differences(tables: Tables) -> alt.TopLevelMixin:
@@ -15,52 +19,32 @@ def paired_differences(tables: Tables) -> alt.TopLevelMixin:
 
     Matched controls (mixed and random) are left out: the frontier is where they are compared.
     """
-    looks = style.configurations(tables)
-    drawn = looks.loc[~looks["control"] & (looks["config_name"] != tables.trained), "config_name"]
-    rows = tables.differences[tables.differences["config_name"].isin(drawn)]
-    frame = style.styled(
-        tables, rows, "dataset", "loss_difference", "loss_difference_low", "loss_difference_high"
-    )
-    order = list(looks["label"])
+    names = without_controls(tables)
+    names = names[names != tables.trained]
+    rows = tables.differences[tables.differences["config_name"].isin(names)]
+    frame = styled(tables, rows, "dataset", "loss_difference", LOW, HIGH)
     title = alt.TitleParams(
-        f"Loss against trained top-{tables.trained_top_k}, paired by sample",
+        f"Loss compared with trained top-{tables.trained_top_k}, paired by sample",
         subtitle="nats per token with 95 % interval; right of the dashed line is worse; each dataset its own axis",
     )
     if frame.empty:
-        return style.dress(
-            empty(f"only top-{tables.trained_top_k} and its controls on this model").properties(title=title)
-        )
-    views = [
-        _view(frame[frame["dataset"] == dataset], order, first=place == 0).properties(
-            width=230, title=style.small_title(style.dataset_title(dataset))
-        )
-        for place, dataset in enumerate(tables.datasets)
-    ]
-    return style.dress(alt.hconcat(*views, spacing=18, title=title))
+        words = f"only top-{tables.trained_top_k} and its controls on this model"
+        return style.dress(style.empty(words).properties(title=title))
+    frame = frame.assign(view=frame["dataset"].map(style.dataset_title))
+    order = [label for label in configurations(tables)["label"] if label in set(frame["label"])]
+    y = alt.Y(**axes.words("label", order, ticks=False, labelLimit=340))
 
+    def x(field: str) -> alt.X:
+        return axes.x(field, "difference of loss (nats per token)", format="+.2~g")
 
-def _view(frame: pd.DataFrame, order: list[str], *, first: bool) -> alt.LayerChart:
-    low, high = min(0.0, frame["loss_difference_low"].min()), max(0.0, frame["loss_difference_high"].max())
-    margin = axes.MARGIN * max(high - low, 1e-6)
-    scale = alt.Scale(domain=[low - margin, high + margin], nice=False)
-    axis = alt.Axis(title="difference of loss (nats per token)", format="+.2~g", tickCount=5)
-    shown = [label for label in order if label in set(frame["label"])]
-    y = alt.Y("label:N", sort=shown, axis=alt.Axis(title=None, labels=first, ticks=False, labelLimit=340))
-    base = alt.Chart(frame)
-    zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(strokeDash=[5, 3], color=style.QUIET)
+    base = alt.Chart().encode(y=y)
     bars = base.mark_rule(strokeWidth=1.8).encode(
-        x=alt.X("loss_difference_low:Q", scale=scale, axis=axis),
-        x2="loss_difference_high:Q",
-        y=y,
-        stroke=alt.Stroke("edge:N", scale=None),
+        x=x(f"{LOW}:Q"), x2=f"{HIGH}:Q", stroke=marks.hue(tables, names)
     )
-    tips = style.tooltips(
-        ("loss_difference", "difference", "+.4f"),
-        ("loss_difference_low", "from", "+.4f"),
-        ("loss_difference_high", "to", "+.4f"),
-    )
-    dots = style.points(base, x=alt.X("loss_difference:Q", scale=scale, axis=axis), y=y, tooltip=tips)
-    layered = alt.layer(
-        zero.encode(x=alt.X("zero:Q", scale=scale, axis=axis)), bars, dots.encode(opacity=alt.value(1))
-    )
-    return layered.properties(height=17 * max(len(shown), 1))
+    tips = style.tips("label", loss_difference="+.4f", **{LOW: "+.4f", HIGH: "+.4f"})
+    dots = marks.points(base, tables, name="differences", shown=names, x=x("loss_difference:Q"), tooltip=tips)
+    layers = alt.layer(style.line(x=0), dots[0], bars, dots[1], data=frame)
+    views = [style.dataset_title(dataset) for dataset in tables.datasets]
+    chart = layers.properties(width=style.each(len(views), gap=18, width=560), height=alt.Step(ROW))
+    chart = chart.facet(column=style.columns("view", views), spacing=18, bounds="flush", title=title)
+    return style.dress(marks.clickable(chart.resolve_scale(x="independent"), "differences"))

@@ -1,69 +1,55 @@
-"""The comparison at equal compute: static top-k as executed, and every rule against its own point on that line."""
+"""The comparison at equal compute: static top-k as executed, and every rule with its own point on that line."""
 
 from __future__ import annotations
 
 import altair as alt
 import pandas as pd
 
-from switchyard.charts import axes, style
-from switchyard.charts.key import key
-from switchyard.charts.tradeoff import static_line
+from switchyard.charts import axes, marks, style
+from switchyard.charts.looks import styled
+from switchyard.charts.save import Figure
+from switchyard.charts.tradeoff import joined, static_line
 from switchyard.warehouse.study_tables import Tables
 
-WIDTH = 1230
-"""Width in pixels that the columns share, axes included."""
-UPPER, LOWER = 270, 230
-SPACE = 70
+UPPER, LOWER, SPACE = 270, 230, 26
 MANY = 40
 """Matched configurations beyond which marks shrink."""
 OPEN = "not distinguishable"
 UNMATCHED = (
     "No configuration of this model was matched with a static top-k of its own mean number of experts."
 )
-INTERVAL = ("loss_difference", "loss_difference_low", "loss_difference_high")
+LOW, HIGH = "loss_difference_low", "loss_difference_high"
+NAME = "frontier"
 
 
-def frontier(tables: Tables) -> alt.VConcatChart:
-    """One column per dataset; above, perplexity over mean experts; below, loss against the compute-matched baseline."""
-    experiments = style.styled(
-        tables, tables.results, "dataset", "perplexity", "avg_experts", "static", "control"
-    )
-    highest = _highest(tables, experiments)
-    experiments = experiments[experiments["avg_experts"] <= highest]
-    lowest = float(experiments["avg_experts"].min()) if len(experiments) else 1.0
-    width = min((WIDTH - SPACE * (len(tables.datasets) - 1)) // max(len(tables.datasets), 1), 560)
-    x = alt.X(
-        "avg_experts:Q",
-        scale=axes.experts_scale([lowest], highest=highest),
-        axis=axes.experts_axis(highest=highest, title="mean experts per token (log)"),
-    )
-    rows = [[_above(tables, experiments, dataset, x, width) for dataset in tables.datasets]]
+def frontier(tables: Tables) -> Figure:
+    """One column per dataset; above, perplexity over mean experts; below, loss and the compute-matched baseline's."""
+    return Figure(*(_rows(tables, width) for width in (style.WIDTH, style.PAGE)))
+
+
+def _rows(tables: Tables, width: int) -> alt.TopLevelMixin:
+    frame = styled(tables, tables.results, "dataset", "perplexity", "avg_experts", "static")
+    highest = _highest(tables, frame)
+    frame = frame[frame["avg_experts"] <= highest].drop(columns="static")
+    lowest = float(frame["avg_experts"].min()) if len(frame) else 1.0
+    scale = axes.experts_scale([lowest], highest=highest)
+    x = axes.x("avg_experts:Q", "mean experts per token (log)", scale, **axes.powers_of_two(highest))
+    rows = [_in_columns(tables, _above(tables, frame, x), frame, UPPER, width=width)]
     if len(tables.equal_compute):
         matched = differences(tables)
-        rows.append([_below(matched, dataset, x, width) for dataset in tables.datasets])
-    grid = alt.concat(
-        *[view for row in rows for view in row], columns=len(tables.datasets), spacing=26, align="each"
-    )
-    looks = style.configurations(tables)
-    title = alt.TitleParams(
-        "Comparison at equal compute", subtitle=_subtitle(tables), fontSize=16, anchor="start", offset=14
-    )
-    legend = key(tables, looks[looks["config_name"].isin(experiments["config_name"])])
-    return style.dress(alt.vconcat(legend, grid, spacing=26, title=title))
+        rows.append(
+            _in_columns(tables, _below(tables, matched, x, frame["config_name"]), matched, LOWER, width=width)
+        )
+    title = style.heading("Comparison at equal compute", _subtitle(tables))
+    chart = alt.vconcat(*rows, spacing=SPACE, title=title).resolve_scale(size="independent")
+    return style.dress(marks.clickable(chart, NAME), legends="top")
 
 
 def differences(tables: Tables) -> pd.DataFrame:
-    """Rows of `equal_compute` with each configuration's looks: pale and hollow where Holm finds no difference."""
-    columns = ("dataset", "avg_experts", *INTERVAL, "loss_p_holm", "loss_verdict")
-    frame = style.styled(tables, tables.equal_compute, *columns)
-    found = frame["loss_verdict"] != OPEN
-    pale = frame["edge"].map(lambda edge: style.tint(edge, 0.5))
-    crowded = frame["config_name"].nunique() > MANY
-    return frame.assign(
-        edge=frame["edge"].where(found, pale),
-        colour=frame["colour"].where(found, "#ffffff"),
-        size=frame["size"] * (0.6 if crowded else 1.0),
-    )
+    """Rows of `equal_compute` with each configuration's looks; `found` says that Holm finds a difference."""
+    columns = ("dataset", "avg_experts", "loss_difference", LOW, HIGH, "loss_p_holm", "loss_verdict")
+    frame = styled(tables, tables.equal_compute, *columns)
+    return frame.assign(found=frame["loss_verdict"] != OPEN)
 
 
 def _highest(tables: Tables, experiments: pd.DataFrame) -> int:
@@ -76,13 +62,13 @@ def _highest(tables: Tables, experiments: pd.DataFrame) -> int:
 
 def _subtitle(tables: Tables) -> list[str]:
     above = (
-        "perplexity of each dataset (log) over mean experts; the line is static top-k as executed, small grey "
+        "erplexity of each dataset (log) over mean experts; the line is static top-k as executed, small grey "
         "marks are its mixtures. Below the line is better."
     )
     if tables.equal_compute.empty:
-        return ["P" + above[1:], UNMATCHED]
+        return [f"P{above}", UNMATCHED]
     return [
-        f"Above: {above}",
+        f"Above: p{above}",
         "Below: loss minus that of static top-k with the same mean (k or k + 1 experts, token by token), paired by "
         "sample, with 95 % interval; above the dashed zero is worse.",
         "A filled mark there is distinguishable from zero (Holm over all configurations and datasets, 0.05), a pale "
@@ -90,46 +76,44 @@ def _subtitle(tables: Tables) -> list[str]:
     ]
 
 
-def _above(tables: Tables, frame: pd.DataFrame, dataset: str, x: alt.X, width: int) -> alt.LayerChart:
-    rows = frame[frame["dataset"] == dataset]
-    y = alt.Y(
-        "perplexity:Q", scale=axes.log_scale(rows["perplexity"]), axis=axes.number_axis("perplexity (log)")
-    )
-    tips = style.tooltips(("perplexity", "perplexity", ",.4~r"), ("avg_experts", "mean experts", ".2f"))
-    controls, others = rows[rows["control"]], rows[~rows["control"]]
-    marks = [
-        style.points(alt.Chart(part.drop(columns=["dataset", "control", "static"])), x=x, y=y, tooltip=tips)
-        for part in (others[others["static"]], controls, others[~others["static"]])
-        if len(part)
-    ]
-    return alt.layer(static_line(tables, rows, x=x, y=y), *marks).properties(
-        width=width, height=UPPER, title=style.small_title(style.dataset_title(dataset))
+def _in_columns(
+    tables: Tables, layers: list[alt.Chart], frame: pd.DataFrame, height: int, *, width: int
+) -> alt.FacetChart:
+    """The layers over a frame, in one column per dataset."""
+    views = [style.dataset_title(dataset) for dataset in tables.datasets]
+    width = min(style.each(len(views), gap=70, width=width), 560)
+    data = frame.assign(view=frame["dataset"].map(style.dataset_title)).drop(columns="dataset")
+    chart = alt.layer(*layers, data=data).properties(width=width, height=height)
+    return chart.facet(column=style.columns("view", views), spacing=70, bounds="flush").resolve_scale(
+        y="independent"
     )
 
 
-def _below(frame: pd.DataFrame, dataset: str, x: alt.X, width: int) -> alt.LayerChart:
-    rows = frame[frame["dataset"] == dataset].drop(columns="dataset")
-    low, high = min(0.0, rows[INTERVAL[1]].min()), max(0.0, rows[INTERVAL[2]].max())
-    margin = axes.MARGIN * max(high - low, 1e-6)
-    scale = alt.Scale(domain=[low - margin, high + margin], nice=False)
-    axis = alt.Axis(title="loss − mixed static (nats per token)", format="+.2~g", tickCount=5)
-    y = alt.Y("loss_difference:Q", scale=scale, axis=axis)
-    base = alt.Chart(rows)
-    zero = alt.Chart(pd.DataFrame({"loss_difference": [0.0]})).mark_rule(strokeDash=[5, 3], color=style.QUIET)
+def _above(tables: Tables, frame: pd.DataFrame, x: alt.X) -> list[alt.Chart]:
+    y = axes.y("perplexity:Q", "perplexity (log)", axes.LOG, format=",.4~r")
+    tips = style.tips("label", perplexity=",.4~r", avg_experts=".2f")
+    look = {"shown": frame["config_name"], "x": x, "y": y, "tooltip": tips}
+    frame.insert(len(frame.columns), "joined", joined(tables, frame))
+    return [static_line(x=x, y=y), *marks.points(alt.Chart(), tables, name=NAME, **look)]
+
+
+def _below(tables: Tables, frame: pd.DataFrame, x: alt.X, shown: pd.Series) -> list[alt.Chart]:
+    def y(field: str) -> alt.Y:
+        return axes.y(field, "loss − mixed static (nats per token)", format="+.2~g")
+
+    pale = alt.condition("datum.found", alt.value(1.0), alt.value(0.5))
+    base = alt.Chart().encode(x=x, strokeOpacity=pale)
     bars = base.mark_rule(strokeWidth=1.3).encode(
-        x=x,
-        y=alt.Y(f"{INTERVAL[1]}:Q", scale=scale, axis=axis),
-        y2=f"{INTERVAL[2]}:Q",
-        stroke=alt.Stroke("edge:N", scale=None),
-        opacity=style.faded(0.08),
+        y=y(f"{LOW}:Q"),
+        y2=f"{HIGH}:Q",
+        stroke=marks.hue(tables, shown),
+        opacity=marks.faded(0.08),
     )
-    tips = style.tooltips(
-        ("avg_experts", "mean experts", ".2f"),
-        ("loss_difference", "difference", "+.4f"),
-        (INTERVAL[1], "from", "+.4f"),
-        (INTERVAL[2], "to", "+.4f"),
-        ("loss_p_holm", "p after Holm", ".3g"),
-        ("loss_verdict", "verdict", ""),
-    )
-    layers = [zero.encode(y=y), bars, style.points(base, x=x, y=y, tooltip=tips)]
-    return alt.layer(*layers).properties(width=width, height=LOWER)
+    numbers = {"loss_difference": "+.4f", LOW: "+.4f", HIGH: "+.4f", "loss_p_holm": ".3g"}
+    tips = [*style.tips("label", avg_experts=".2f", **numbers), *style.tips("loss_verdict")]
+    area = 0.6 if frame["config_name"].nunique() > MANY else 1.0
+    *_, dots = marks.points(base, tables, name="frontier_differences", shown=shown, area=area, tooltip=tips)
+    hollow = alt.value("#ffffff")
+    dots = dots.encode(y=y("loss_difference:Q"))
+    dots.encoding.fill = alt.condition("datum.found", dots.encoding.fill, hollow)
+    return [style.line(y=0), bars, dots]

@@ -12,11 +12,10 @@ from switchyard.charts.routing.context_gain import context_gain
 from switchyard.charts.routing.entropy_distribution import entropy_distribution
 from switchyard.charts.routing.fastpath_coverage import fastpath_coverage
 from switchyard.charts.routing.frequency_vs_entropy import frequency_vs_entropy
-from switchyard.charts.routing.layers import Figure
 from switchyard.charts.routing.routing_consistency import routing_consistency
 from switchyard.charts.routing.token_expert_heatmap import token_expert_heatmap
 from switchyard.charts.routing.token_types import TokenTypes
-from switchyard.charts.save import save
+from switchyard.charts.save import Figure, save
 
 
 class Observed(NamedTuple):
@@ -53,6 +52,5 @@ def drawable(found: Observed) -> list[str]:
 def draw(found: Observed, folder: Path, made: Mapping[str, Any], progress: Callable[[int], object]) -> None:
     """Draw what can be drawn into a folder; `progress` is called with 1 after each figure."""
     for name in drawable(found):
-        drawn = OBSERVED[name](found)
-        save(drawn.drawing, folder, name, dict(made), page=drawn.page)
+        save(OBSERVED[name](found), folder, name, dict(made))
         progress(1)

@@ -1,4 +1,4 @@
-"""The nine panels by name, each as a chart that stands alone."""
+"""The nine panels by name, and the figure of all of them."""
 
 from __future__ import annotations
 
@@ -6,39 +6,37 @@ from collections.abc import Callable
 
 import altair as alt
 
-from switchyard.charts import behaviour, by_alpha, heatmap, style, tradeoff
-from switchyard.charts.key import with_key
+from switchyard.charts import heatmap, layers, measures, style, tradeoff
+from switchyard.charts.floor_ceiling import floor_and_ceiling
+from switchyard.charts.looks import configurations
+from switchyard.charts.marks import clickable
+from switchyard.charts.panel import without_controls
+from switchyard.charts.save import Figure
 from switchyard.warehouse.study_tables import Tables
 
-Panel = Callable[[Tables], alt.TopLevelMixin]
+Panel = Callable[..., alt.TopLevelMixin]
 
 BARE: dict[str, Panel] = {
-    "perplexity": by_alpha.perplexity,
-    "accuracy": by_alpha.accuracy,
-    "experts": by_alpha.experts,
+    "perplexity": measures.perplexity,
+    "accuracy": measures.accuracy,
+    "experts": measures.experts,
     "heatmap": heatmap.heatmap,
     "pareto": tradeoff.pareto,
-    "floor_ceiling": behaviour.floor_and_ceiling,
-    "utilisation": by_alpha.utilisation,
-    "layers": behaviour.layers,
+    "floor_ceiling": floor_and_ceiling,
+    "utilisation": measures.utilisation,
+    "layers": layers.layers,
     "speed": tradeoff.speed,
 }
 """Panels as parts of the nine-panel figure, in its order."""
-
-KEYLESS = {"heatmap", "floor_ceiling"}
+UNMARKED = {"heatmap", "floor_ceiling"}
 """Panels that show no configuration's own mark."""
-WHOLE_KEY = {"pareto", "speed"}
-"""Panels that show every rule; the others show static rules and the grid."""
+COLUMNS, PAGE_COLUMNS = 3, 2
 
 
 def _alone(name: str) -> Panel:
     def draw(tables: Tables) -> alt.TopLevelMixin:
         panel = BARE[name](tables)
-        if name in KEYLESS:
-            return style.dress(panel)
-        looks = style.configurations(tables)
-        drawn = looks[~looks["control"]] if name in WHOLE_KEY else by_alpha.shown(tables, looks)
-        return with_key(panel, tables, drawn)
+        return style.dress(panel if name in UNMARKED else clickable(panel, name))
 
     draw.__name__ = name
     draw.__doc__ = BARE[name].__doc__
@@ -46,3 +44,36 @@ def _alone(name: str) -> Panel:
 
 
 PANELS: dict[str, Panel] = {name: _alone(name) for name in BARE}
+"""Each panel as a figure that stands alone."""
+
+
+def nine_panel(tables: Tables) -> Figure:
+    """All panels in rows, legends above them; a click in a legend highlights what it names in every panel."""
+    return Figure(*(_rows(tables, columns) for columns in (COLUMNS, PAGE_COLUMNS)))
+
+
+def _rows(tables: Tables, columns: int) -> alt.TopLevelMixin:
+    panels = [draw(tables, without_controls(tables)) for draw in BARE.values()]
+    spacing = alt.RowColnumber(column=40, row=34)
+    grid = alt.concat(*panels, columns=columns, spacing=spacing, align="each")
+    grid = grid.resolve_scale(xOffset="independent", size="independent", color="independent")
+    title = style.heading(_title(tables), _subtitle(tables))
+    return style.dress(clickable(grid.properties(title=title), "perplexity"), legends="top")
+
+
+def _title(tables: Tables) -> str:
+    looks = configurations(tables)
+    static, controls = int(looks["static"].sum()), int(looks["control"].sum())
+    return (
+        f"Expert routing: {static} static and {len(looks) - static - controls} adaptive rules "
+        f"on {len(tables.datasets)} dataset{'s' if len(tables.datasets) > 1 else ''}"
+    )
+
+
+def _subtitle(tables: Tables) -> list[str]:
+    return [
+        "Hollow squares are static top-k, filled marks adaptive rules: shape says the rule, hue its largest number of "
+        "experts or its null, lightness its hyperparameter.",
+        f"Every comparison is with top-{tables.trained_top_k}, the number of experts the model was trained with "
+        "(dashed lines).",
+    ]

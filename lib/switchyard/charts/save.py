@@ -7,6 +7,7 @@ import json
 import struct
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import altair as alt
 import orjson
@@ -20,12 +21,21 @@ CSS_PER_INCH = 96
 POINTS_PER_INCH = 72
 """vl-convert takes a pixel of the chart for a point; scaled by 72/96 it is a pixel of CSS, as in SVG and HTML."""
 
-ACTIONS = {"actions": {"export": True, "source": True, "compiled": False, "editor": False}}
+ACTIONS = {"actions": {"export": True, "source": True, "compiled": False, "editor": False}, "renderer": "svg"}
 """What the menu of the interactive figure offers: nothing that goes to the network."""
+FIT = "<style>.vega-embed { width: 100%; } .vega-embed svg.marks { max-width: 100%; height: auto; }</style>"
+"""A drawing wider than its window shrinks; an SVG answers to the pointer at any size."""
+
+
+class Figure(NamedTuple):
+    """A figure as it is printed, and as a page: narrower, or with something to choose."""
+
+    drawing: alt.TopLevelMixin
+    page: alt.TopLevelMixin
 
 
 def save(
-    chart: alt.TopLevelMixin,
+    chart: alt.TopLevelMixin | Figure,
     folder: str | Path,
     name: str,
     stamp: dict | None = None,
@@ -34,11 +44,12 @@ def save(
 ) -> list[Path]:
     """Write `folder/name.svg`, `.png` and `.html`; return their paths.
 
-    `page` is what the HTML shows, where that is another chart: one whose reader can choose.
+    `page` is what the HTML shows, where that is another chart, as in a `Figure`. It shrinks to the window's width.
 
     `stamp` (JSON) goes into the SVG's metadata, a text chunk of the PNG and a data block of the HTML. The HTML holds
     its JavaScript and works offline.
     """
+    chart, page = chart if isinstance(chart, Figure) else (chart, page)
     spec = chart.to_dict()
     note = orjson.dumps(stamp or {}, option=orjson.OPT_SORT_KEYS).decode()
     contents = {
@@ -54,8 +65,9 @@ def save(
     return paths
 
 
-def save_pdf(chart: alt.TopLevelMixin, path: str | Path) -> Path:
+def save_pdf(chart: alt.TopLevelMixin | Figure, path: str | Path) -> Path:
     """Write a chart as a vector PDF with embedded fonts; a PDF holds no stamp (`artifacts.stamps.attach_to`)."""
+    chart = chart.drawing if isinstance(chart, Figure) else chart
     with atomic(path) as partial:
         partial.write_bytes(vl_convert.vegalite_to_pdf(chart.to_dict()))
     return Path(path)
@@ -86,7 +98,8 @@ def _html(spec: dict, name: str, note: str) -> str:
         json_kwds={"cls": _InScript},
     )
     data = note.replace("</", "<\\/")
-    block = f'<title>{html.escape(name)}</title>\n  <script type="application/json" id="switchyard">{data}</script>\n'
+    head = f"{FIT}\n  <title>{html.escape(name)}</title>"
+    block = f'{head}\n  <script type="application/json" id="switchyard">{data}</script>\n'
     return page.replace("<head>", f"<head>\n  {block}", 1).replace("<html>", '<html lang="en">', 1)
 
 

@@ -5,52 +5,36 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from switchyard.charts import axes, style
-from switchyard.charts.by_alpha import HEIGHT, noted, titled, view_width
+from switchyard.charts import axes, marks, style
+from switchyard.charts.looks import configurations, styled
+from switchyard.charts.panel import HEIGHT, titled, width, without_controls
 from switchyard.warehouse.study_tables import Tables
 
 SMALLER = 0.6
 """Area of a mark beside that in other panels."""
-COLUMNS = ("dataset", "perplexity", "avg_experts", "tokens_per_second")
 
 
-def pareto(tables: Tables) -> alt.HConcatChart:
+def pareto(tables: Tables, legend: pd.Series | None = None) -> alt.TopLevelMixin:
     """Perplexity over mean experts per token, with the line of those no other beats on both."""
-    frame = style.styled(tables, _without_controls(tables), *COLUMNS)
     highest = int(tables.configs["k_or_max_k"].max())
-    axis = axes.experts_axis(
-        highest=highest, title="mean experts (log)", step=2 if len(tables.datasets) > 1 else 1
-    )
-    x = alt.X("avg_experts:Q", scale=axes.experts_scale(frame["avg_experts"], highest=highest), axis=axis)
-    return _against(
-        tables,
-        frame,
-        x,
-        cost="avg_experts",
-        title="5. Pareto frontier",
-        subtitle="lower left is better; thin: static top-k; broad grey: unbeaten on both",
-    )
+    scale = axes.experts_scale(tables.results["avg_experts"], highest=highest)
+    ticks = axes.powers_of_two(highest, step=2 if len(tables.datasets) > 1 else 1)
+    x = axes.x("avg_experts:Q", "mean experts (log)", scale, **ticks)
+    words = "lower left is better; thin: static top-k; broad grey: unbeaten on both"
+    return titled(_against(tables, x, name="pareto"), tables, "5. Pareto frontier", words, whole=True)
 
 
-def speed(tables: Tables) -> alt.HConcatChart:
+def speed(tables: Tables, legend: pd.Series | None = None) -> alt.TopLevelMixin:
     """Perplexity over prefill speed, with the line of those no other beats on both."""
-    timed = _without_controls(tables).dropna(subset=["tokens_per_second"])
-    frame = style.styled(tables, timed, *COLUMNS)
-    highest = float(frame["tokens_per_second"].max()) if len(frame) else 1.0
-    axis = alt.Axis(
-        title="prefill speed (tokens/s)",
-        format="~s",
-        tickCount=3,
-        labelExpr="datum.value === 0 ? '0' : datum.label",
+    fastest = tables.results["tokens_per_second"].max()
+    scale = axes.up_to(1.0 if pd.isna(fastest) else 1.06 * float(fastest))
+    label = "datum.value === 0 ? '0' : datum.label"
+    x = axes.x(
+        "tokens_per_second:Q", "prefill speed (tokens/s)", scale, format="~s", tickCount=3, labelExpr=label
     )
-    x = alt.X("tokens_per_second:Q", scale=alt.Scale(domain=[0, 1.06 * highest], nice=False), axis=axis)
-    return _against(
-        tables,
-        frame.assign(slowness=-frame["tokens_per_second"]),
-        x,
-        cost="slowness",
-        title="9. Speed against quality",
-        subtitle="lower right is better; thin: static top-k; broad grey: unbeaten on both",
+    words = "lower right is better; thin: static top-k; broad grey: unbeaten on both"
+    return titled(
+        _against(tables, x, name="speed", sign=-1), tables, "9. Speed against quality", words, whole=True
     )
 
 
@@ -66,65 +50,49 @@ def undominated(frame: pd.DataFrame, *, cost: str, loss: str) -> pd.DataFrame:
     return ordered[(ordered[loss] == best_before) & (ordered[loss] < limit)]
 
 
-def _against(
-    tables: Tables, frame: pd.DataFrame, x: alt.X, *, cost: str, title: str, subtitle: str
-) -> alt.HConcatChart:
-    width = view_width(len(tables.datasets))
-    views = []
-    for dataset in tables.datasets:
-        rows = frame[frame["dataset"] == dataset]
-        y = alt.Y(
-            "perplexity:Q",
-            scale=axes.log_scale(rows["perplexity"]),
-            axis=axes.number_axis("perplexity (log)" if not views else None),
-        )
-        views.append(
-            _view(tables, rows, undominated(rows, cost=cost, loss="perplexity"), x, y).properties(
-                width=width,
-                height=HEIGHT,
-                title=style.small_title(style.dataset_title(dataset)),
-            )
-        )
-    return titled(views, title, noted(tables, subtitle, whole=True))
+def static_line(**encoding: alt.X | alt.Y) -> alt.Chart:
+    """A thin line of ink through the static rules that are weighted as the trained one is, by rising k.
+
+    The chart that it is part of has a column `joined`, the k of those rules, which `joined` makes.
+    """
+    base = alt.Chart().transform_filter("isValid(datum.joined)")
+    return base.mark_line(color=style.INK, strokeWidth=0.9).encode(**encoding, order="joined:Q")
 
 
-def _without_controls(tables: Tables) -> pd.DataFrame:
-    """The experiments but those of matched mixed top-k and random counts, which the frontier figure shows."""
-    looks = style.configurations(tables)
-    controls = looks.loc[looks["control"], "config_name"]
-    return tables.results[~tables.results["config_name"].isin(controls)]
-
-
-def static_line(tables: Tables, rows: pd.DataFrame, *, x: alt.X, y: alt.Y) -> alt.Chart:
-    """A thin line of ink through the static rules that are weighted as the trained one is, by rising k."""
-    looks = style.configurations(tables).set_index("config_name")
+def joined(tables: Tables, frame: pd.DataFrame) -> pd.Series:
+    """k of the static rules that `static_line` joins, empty for all other rows of a frame with `config_name`."""
+    looks = configurations(tables).set_index("config_name")
     mates = looks[looks["static"] & (looks["weighting"] == looks["weighting"].get(tables.trained))]
-    static = rows[rows["config_name"].isin(mates.index)]
-    static = static.assign(k=static["config_name"].map(mates["k_or_max_k"]))
-    line = alt.Chart(static[["k", *_fields(x, y)]]).mark_line(color=style.INK, strokeWidth=0.9)
-    return line.encode(x=x, y=y, order="k:Q")
+    return frame["config_name"].map(mates["k_or_max_k"]).astype(float)
 
 
-def _static_first(tables: Tables, rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows in the order they are drawn in, the static ones below; marks small enough for a small view."""
-    looks = style.configurations(tables)
-    static = rows["config_name"].isin(looks.loc[looks["static"], "config_name"])
-    return pd.concat([rows[static], rows[~static]]).assign(size=lambda frame: frame["size"] * SMALLER)
-
-
-def _fields(*channels: alt.X | alt.Y) -> list[str]:
-    return [channel.to_dict()["field"] for channel in channels]
-
-
-def _view(tables: Tables, rows: pd.DataFrame, front: pd.DataFrame, x: alt.X, y: alt.Y) -> alt.LayerChart:
-    tips = style.tooltips(
-        ("perplexity", "perplexity", ",.4~r"),
-        ("avg_experts", "mean experts", ".2f"),
-        ("tokens_per_second", "tokens/s", ",.0f"),
+def _against(tables: Tables, x: alt.X, *, name: str, sign: int = 1) -> alt.FacetChart:
+    """A view for each dataset; `sign` is -1 where more of `x` is better."""
+    cost, names = x.to_dict()["field"], without_controls(tables)
+    rows = tables.results[tables.results["config_name"].isin(names)].dropna(subset=[cost])
+    frame = styled(tables, rows, "dataset", "perplexity", "avg_experts", "tokens_per_second")
+    signed = frame.assign(cost=sign * frame[cost])
+    fronts = [undominated(own, cost="cost", loss="perplexity") for _, own in signed.groupby("dataset")]
+    front = pd.concat(fronts).index if fronts else []
+    frame = frame.assign(
+        view=frame["dataset"].map(style.dataset_title),
+        joined=joined(tables, frame),
+        front=frame.index.isin(front),
     )
-    band = alt.Chart(front[_fields(x, y)]).mark_line(color="#d4d4d4", strokeWidth=5, strokeCap="round")
-    return alt.layer(
-        band.encode(x=x, y=y, order=x.to_dict()["field"] + ":Q"),
-        static_line(tables, rows, x=x, y=y),
-        style.points(alt.Chart(_static_first(tables, rows)), x=x, y=y, tooltip=tips),
+    y = axes.y("perplexity:Q", None, axes.LOG, format=",.4~r")
+    broad = (
+        alt.Chart()
+        .transform_filter("datum.front")
+        .mark_line(color=style.BAND, strokeWidth=5, strokeCap="round")
+    )
+    tips = style.tips("label", perplexity=",.4~r", avg_experts=".2f", tokens_per_second=",.0f")
+    layers = [
+        broad.encode(x=x, y=y, order=f"{cost}:Q"),
+        static_line(x=x, y=y),
+        *marks.points(alt.Chart(), tables, name=name, shown=names, area=SMALLER, x=x, y=y, tooltip=tips),
+    ]
+    views = [style.dataset_title(dataset) for dataset in tables.datasets]
+    chart = alt.layer(*layers, data=frame).properties(width=width(len(views)), height=HEIGHT)
+    return chart.facet(column=style.columns("view", views), spacing=46, bounds="flush").resolve_scale(
+        y="independent"
     )

@@ -1,28 +1,25 @@
-"""The verdicts as a table: every matched configuration on every dataset against static top-k of its own budget."""
+"""The verdicts as a table: every matched configuration on every dataset, and static top-k of its own budget."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
-from switchyard.charts import style
-from switchyard.charts.by_alpha import empty
+from switchyard.charts import axes, marks, style
 from switchyard.charts.frontier import OPEN, UNMATCHED
+from switchyard.charts.looks import LOOKS, configurations
 from switchyard.warehouse.study_tables import Tables
 
-ROW = 17
-LETTER = 6.0
-"""Pixels of a letter of a label."""
-CELL = 84
+ROW, CELL = 17, 88
+"""Pixels of a cell."""
 LEAST = 0.2
 """Share of the full colour that the smallest distinguishable difference has."""
 
 
-@dataclass(frozen=True)
-class _Measure:
+class Measure(NamedTuple):
     """A pair of columns of `equal_compute`: `sign` is 1 where a larger difference is worse."""
 
     column: str
@@ -33,8 +30,8 @@ class _Measure:
     sign: int
 
 
-LOSS = _Measure("loss_difference", "loss_verdict", "loss, nats per token", "+.3f", 1.0, 1)
-ACCURACY = _Measure("accuracy_difference", "accuracy_verdict", "accuracy, points in 100", "+.1f", 100.0, -1)
+LOSS = Measure("loss_difference", "loss_verdict", "loss (nats)", "+.3f", 1.0, 1)
+ACCURACY = Measure("accuracy_difference", "accuracy_verdict", "accuracy (points)", "+.1f", 100.0, -1)
 
 
 def verdicts(tables: Tables) -> alt.TopLevelMixin:
@@ -42,24 +39,41 @@ def verdicts(tables: Tables) -> alt.TopLevelMixin:
     title = alt.TitleParams(
         "Verdicts: better, worse, or not distinguishable from static top-k at its own budget",
         subtitle=[
-            "Difference to the mixed static k with the same mean number of experts, paired by sample. Orange is "
-            "worse, blue is better,",
-            "both after Holm's correction over all of this model (0.05); a cell without colour: not distinguishable.",
+            "Difference to the mixed static k with the same mean number of experts, paired by sample: loss in nats per "
+            "token,",
+            "accuracy in points of 100. Orange is worse, blue is better, both after Holm's correction over all of this "
+            "model (0.05);",
+            "a cell without colour: not distinguishable.",
         ],
         frame="bounds",
     )
     if tables.equal_compute.empty:
-        return style.dress(empty(UNMATCHED).properties(title=title))
+        return style.dress(style.empty(UNMATCHED).properties(title=title))
+    looks = configurations(tables)
     found = pd.concat([cells(tables, LOSS), cells(tables, ACCURACY)])
-    looks = style.configurations(tables)
-    looks = looks[looks["config_name"].isin(found["config_name"])]
-    extent = LETTER * looks["label"].str.len().max()
-    sets = {name: looks[looks["set_name"] == name] for name in looks["set_name"].unique()}
-    views = [_group(rows, found, tables, f"set {name}", extent) for name, rows in sets.items()]
-    return style.dress(alt.vconcat(*views, spacing=16, title=title))
+    frame = looks[[*LOOKS, "set_name"]].merge(found, on="config_name")
+    frame = frame.assign(set="set " + frame["set_name"]).drop(columns="set_name")
+    heads = [
+        f"{one.heading}|{style.dataset_title(dataset)}"
+        for one in (LOSS, ACCURACY)
+        for dataset in tables.datasets
+    ]
+    columns = [head for head in heads if head in set(frame["column"])]
+    chart = alt.layer(*_table(frame, columns), _marks(tables, frame), data=frame)
+    chart = chart.properties(width={"step": CELL}, height={"step": ROW}, view=style.BARE)
+    header = alt.Header(
+        labelAngle=0,
+        labelAlign="left",
+        labelAnchor="end",
+        labelBaseline="top",
+        labelFontWeight="bold",
+        title=None,
+    )
+    row = alt.Row("set:N", sort=list(frame["set"].unique()), header=header)
+    return style.dress(chart.facet(row=row, spacing=14, title=title).resolve_scale(y="independent"))
 
 
-def cells(tables: Tables, measure: _Measure) -> pd.DataFrame:
+def cells(tables: Tables, measure: Measure) -> pd.DataFrame:
     """One row per cell: `value` as printed, and the colour's place `worse` from -1 to 1.
 
     0 means not distinguishable; the smallest difference that is has LEAST, so that it never looks like none.
@@ -72,75 +86,46 @@ def cells(tables: Tables, measure: _Measure) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "config_name": frame["config_name"],
-            "measure": measure.column,
             "dataset": frame["dataset"].map(style.dataset_title),
+            "column": [f"{measure.heading}|{style.dataset_title(one)}" for one in frame["dataset"]],
             "value": value,
+            "printed": [format(one, measure.form).replace("-", "−") for one in value],
             "worse": worse.where(found, 0.0),
             "verdict": frame[measure.verdict],
         }
     )
 
 
-def _group(
-    looks: pd.DataFrame, found: pd.DataFrame, tables: Tables, title: str, extent: float
-) -> alt.HConcatChart:
-    """The rows of one set: the marks of its configurations, then losses, then accuracies."""
-    rows = looks[style.LOOKS].merge(found, on="config_name")
-    order = list(looks["label"])
-    places = [style.dataset_title(dataset) for dataset in tables.datasets]
-    views = [_marks(looks, order, title, extent)]
-    for measure in (LOSS, ACCURACY):
-        part = rows[rows["measure"] == measure.column]
-        names = [place for place in places if place in set(part["dataset"])]
-        if names:
-            views.append(
-                _table(part[["label", "dataset", "value", "worse", "verdict"]], order, names, measure)
-            )
-    return alt.hconcat(*views, spacing=8)
-
-
-def _rows(order: list[str], *, labels: bool, extent: float = 0) -> alt.Y:
-    """Places of the rows; `extent` pixels for their labels keep the sets' columns below each other."""
-    axis = alt.Axis(
-        title=None,
-        ticks=False,
-        domain=False,
-        grid=False,
-        labels=labels,
-        labelLimit=extent,
-        minExtent=extent,
-        maxExtent=extent,
+def _table(frame: pd.DataFrame, columns: list[str]) -> list[alt.Chart]:
+    """Cells in the colour of their verdict, with their numbers."""
+    order = list(dict.fromkeys(frame["label"]))
+    top = {
+        "orient": "top",
+        "ticks": False,
+        "domain": False,
+        "labelExpr": "split(datum.label, '|')",
+        "labelLimit": CELL,
+        "labelPadding": 17,
+    }
+    base = alt.Chart().encode(
+        x=alt.X(**axes.words("column", columns, **top)),
+        y=alt.Y(**axes.words("label", order, ticks=False, domain=False, labelPadding=24, labelLimit=300)),
+        tooltip=[*style.tips("label", "dataset", "verdict"), alt.Tooltip("printed:N", title="difference")],
     )
-    return alt.Y("label:N", sort=order, axis=axis)
-
-
-def _marks(looks: pd.DataFrame, order: list[str], title: str, extent: float) -> alt.Chart:
-    y = _rows(order, labels=True, extent=extent)
-    chart = style.points(alt.Chart(looks[style.LOOKS]), y=y).encode(opacity=alt.value(1))
-    heading = alt.TitleParams(title, fontSize=12, anchor="start", frame="bounds", offset=2)
-    return chart.properties(
-        width=16, height=ROW * len(order), title=heading, view=alt.ViewBackground(stroke=None)
-    )
-
-
-def _table(frame: pd.DataFrame, order: list[str], names: list[str], measure: _Measure) -> alt.LayerChart:
-    axis = alt.Axis(title=measure.heading, orient="top", labelAngle=0, ticks=False, domain=False, grid=False)
-    base = alt.Chart(frame).encode(
-        x=alt.X("dataset:N", sort=names, axis=axis),
-        y=_rows(order, labels=False),
-        tooltip=style.tooltips(
-            ("dataset", "dataset", ""), ("value", "difference", measure.form), ("verdict", "verdict", "")
-        ),
-    )
-    colour = alt.Color(
-        "worse:Q",
-        scale=alt.Scale(domain=[-1, 0, 1], range=[style.BETTER, style.EQUAL, style.WORSE]),
-        legend=None,
-    )
-    words = base.mark_text(fontSize=10).encode(
-        text=alt.Text("value:Q", format=measure.form),
+    scale = alt.Scale(domain=[-1, 0, 1], range=[style.BETTER, style.EQUAL, style.WORSE])
+    text = base.mark_text(fontSize=10).encode(
+        text="printed:N",
         color=alt.condition("datum.worse < -0.7", alt.value("white"), alt.value(style.INK)),
     )
-    return alt.layer(base.mark_rect(stroke="white").encode(color=colour), words).properties(
-        width=CELL * len(names), height=ROW * len(order)
-    )
+    return [base.mark_rect(stroke="white").encode(color=alt.Color("worse:Q", scale=scale, legend=None)), text]
+
+
+def _marks(tables: Tables, frame: pd.DataFrame) -> alt.Chart:
+    """The mark of each configuration beside its label."""
+    first = alt.Chart().transform_filter(f"datum.column == {frame['column'].iloc[0]!r}")
+    names = frame["config_name"]
+    base = first.encode(x=alt.value(-12), y=alt.Y("label:N", sort=list(dict.fromkeys(frame["label"]))))
+    *_, chart = marks.points(base, tables, name="verdicts", shown=names)
+    for channel in ("shape", "stroke"):
+        chart.encoding[channel].legend = None
+    return chart.encode(opacity=alt.value(1))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from switchyard.charts.differences import paired_differences
-from switchyard.charts.figure import nine_panel
 from switchyard.charts.frontier import frontier
-from switchyard.charts.panels import Panel
+from switchyard.charts.panels import Panel, nine_panel
 from switchyard.charts.verdicts import verdicts
 
 WHOLE: dict[str, Panel] = {

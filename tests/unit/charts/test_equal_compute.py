@@ -5,12 +5,13 @@ import warnings
 import pytest
 import vl_convert
 
-from switchyard.charts import style
 from switchyard.charts.frontier import UNMATCHED, differences, frontier
+from switchyard.charts.save import Figure
 from switchyard.charts.verdicts import ACCURACY, LEAST, LOSS, cells, verdicts
 
 
 def drawn(chart):
+    chart = chart.drawing if isinstance(chart, Figure) else chart
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return vl_convert.vegalite_to_svg(chart.to_dict())
@@ -33,14 +34,12 @@ def test_drawn_without_a_flaw(made_up, draw, study):
 def test_what_is_not_distinguishable_is_hollow_and_pale(made_up):
     tables = made_up("varied", controls=True)
     frame = differences(tables)
-    looks = style.configurations(tables).set_index("config_name")
-    found = frame["loss_verdict"] != "not distinguishable"
-    assert 0 < found.sum() < len(frame) == 24 * 3
-    for column in ("colour", "edge"):
-        own = frame["config_name"].map(looks[column])
-        assert (frame.loc[found, column] == own[found]).all()
-        assert (frame.loc[~found, column] != own[~found]).all()
-    assert (frame.loc[~found, "colour"] == "#ffffff").all()
+    assert (frame["found"] == (frame["loss_verdict"] != "not distinguishable")).all()
+    assert 0 < frame["found"].sum() < len(frame) == 24 * 3
+    below = frontier(tables).drawing.to_dict()["vconcat"][1]["spec"]["layer"]
+    marks = next(layer["encoding"] for layer in below if "fill" in layer["encoding"])
+    assert marks["fill"]["condition"]["test"] == "datum.found" and marks["fill"]["value"] == "#ffffff"
+    assert marks["strokeOpacity"] == {"condition": {"test": "datum.found", "value": 1.0}, "value": 0.5}
 
 
 def test_cells_have_a_colour_only_where_there_is_a_difference(made_up):
@@ -65,15 +64,13 @@ def test_more_accurate_is_better(made_up):
 
 def test_the_rows_of_a_set_stand_together_in_study_order(made_up):
     svg = drawn(verdicts(made_up("varied", controls=True, datasets=("cloze",))))
-    order = [
-        svg.index(f">{words}<")
-        for words in ("BH α 0.30, max 8", "BH α 0.60, max 64", "set bh", "BH to mean 4, max 8", "set budget")
-    ]
-    assert order == sorted(order)
+    for texts in (("BH α 0.30, max 8", "BH α 0.60, max 64", "BH to mean 4, max 8"), ("set bh", "set budget")):
+        order = [svg.index(f">{words}<") for words in texts]
+        assert order == sorted(order)
 
 
 def test_the_frontier_ends_where_the_adaptive_rules_do(made_up):
     """Static rules far above the trained k have no partner to be compared with, and would take half the axis."""
-    spec = frontier(made_up("varied", controls=True, datasets=("cloze",))).to_dict()
+    spec = frontier(made_up("varied", controls=True, datasets=("cloze",))).drawing.to_dict()
     names = {row["label"] for rows in spec["datasets"].values() for row in rows if "label" in row}
     assert {"top-1", "top-7", "top-8"} <= names and not {"top-16", "top-64"} & names

@@ -1,3 +1,4 @@
+import json
 import warnings
 from functools import cache
 
@@ -6,10 +7,10 @@ import vl_convert
 
 from reference import made_up_study
 from switchyard.charts.differences import paired_differences
-from switchyard.charts.figure import nine_panel
 from switchyard.charts.names import FIGURES, STANDALONE
 from switchyard.charts.nulls import null_histograms
-from switchyard.charts.panels import BARE, PANELS
+from switchyard.charts.panels import BARE, PANELS, nine_panel
+from switchyard.charts.save import Figure
 from switchyard.charts.whole import WHOLE
 from switchyard.errors import InputError
 
@@ -36,7 +37,7 @@ FAST = ("smoke", "one of each", "controls")
 @pytest.fixture(scope="module")
 def nine_panels(made_up):
     """A function: name of a study -> its figure as Vega-Lite. Each takes seconds, and is drawn once for all tests."""
-    return cache(lambda study: nine_panel(made_up(**STUDIES[study])).to_dict())
+    return cache(lambda study: nine_panel(made_up(**STUDIES[study])).drawing.to_dict())
 
 
 def drawn(chart):
@@ -76,12 +77,9 @@ def test_every_figure_has_a_caption(pytestconfig):
 
 
 def test_accuracy_starts_at_zero(made_up):
-    views = BARE["accuracy"](made_up()).to_dict()["hconcat"]
+    layers = BARE["accuracy"](made_up()).to_dict()["spec"]["layer"]
     domains = [
-        layer["encoding"]["y"]["scale"]["domain"]
-        for view in views
-        for layer in view["layer"]
-        if "y" in layer["encoding"]
+        layer["encoding"]["y"]["scale"]["domain"] for layer in layers if "scale" in layer["encoding"]["y"]
     ]
     assert {domain[0] for domain in domains} == {0}
 
@@ -89,7 +87,7 @@ def test_accuracy_starts_at_zero(made_up):
 def test_paired_differences_leave_partners_out(made_up):
     svg = drawn(paired_differences(made_up(controls=True)))
     assert all(f">{words}<" in svg for words in ("top-1", "BH α 0.30, max 8", "BH to mean 4, max 8"))
-    assert ">top-8<" not in svg and "mixed" not in svg
+    assert ">top-8<" not in svg and ">mixed" not in svg
 
 
 def test_the_nine_panels_leave_partners_out(made_up, nine_panels):
@@ -100,16 +98,40 @@ def test_the_nine_panels_leave_partners_out(made_up, nine_panels):
 
 
 def test_a_configuration_looks_the_same_in_every_figure(made_up, nine_panels):
-    """Only the lower row of the frontier says more with colour: what is not distinguishable is pale."""
+    """Its names of looks, and the scales that give the names their shapes and colours."""
     tables = made_up(**STUDIES["controls"])
-    specs = {name: draw(tables).to_dict() for name, draw in WHOLE.items() if draw is not nine_panel}
-    looks = {}
+    charts = {name: draw(tables) for name, draw in WHOLE.items() if draw is not nine_panel}
+    specs = {
+        name: (one.drawing if isinstance(one, Figure) else one).to_dict() for name, one in charts.items()
+    }
+    looks, scales = {}, {}
     for name, spec in {**specs, "nine_panel": nine_panels("controls")}.items():
-        rows = [row for data in spec["datasets"].values() for row in data if "edge" in row]
+        every = [row for data in spec["datasets"].values() for row in data]
+        rows = [row for row in every if {"fill", "label", "family", "kind"} <= {*row}]
         assert len({row["label"] for row in rows}) >= 24, name
         for row in rows:
-            looks.setdefault(row["label"], set()).add((row["colour"], row["edge"], row["shape"]))
+            looks.setdefault(row["label"], set()).add((row["fill"], row["family"], row["kind"]))
+        for channel, field, scale in named_scales(spec):
+            scales.setdefault((channel, field), set()).add(scale)
     assert all(len(different) == 1 for different in looks.values())
+    assert {channel for channel, _ in scales} == {"fill", "stroke", "shape"}
+    assert all(len(different) == 1 for different in scales.values())
+
+
+def named_scales(spec):
+    """(channel, field, domain and range) of every scale of configurations in a specification."""
+    if isinstance(spec, list):
+        return [found for part in spec for found in named_scales(part)]
+    if not isinstance(spec, dict):
+        return []
+    own = [
+        (channel, part["field"], json.dumps(part["scale"]))
+        for channel in ("fill", "stroke", "shape")
+        for whole in [spec.get("encoding", {}).get(channel, {})]
+        for part in (whole, whole.get("condition", {}))
+        if "scale" in part and "field" in part
+    ]
+    return own + [found for name, part in spec.items() if name != "encoding" for found in named_scales(part)]
 
 
 def test_null_histograms_have_a_view_for_each_null():

@@ -16,14 +16,15 @@ import vl_convert
 from switchyard.charts.routing import fast_path, points
 from switchyard.charts.routing.context_gain import ceilings, context_gain, gains
 from switchyard.charts.routing.entropy_distribution import cumulative, entropy_distribution, ranges
+from switchyard.charts.routing.expert_shares import effective, order
 from switchyard.charts.routing.fastpath_coverage import fastpath_coverage
 from switchyard.charts.routing.frequency_vs_entropy import frequency_vs_entropy, region
-from switchyard.charts.routing.layers import CHOSEN, Figure, drawn, table
+from switchyard.charts.routing.layers import CHOSEN, drawn, table
 from switchyard.charts.routing.routing_consistency import routing_consistency
-from switchyard.charts.routing.token_expert_heatmap import effective, order, token_expert_heatmap
+from switchyard.charts.routing.token_expert_heatmap import token_expert_heatmap
 from switchyard.charts.routing.token_text import named, visible
 from switchyard.charts.routing.token_types import TokenTypes, percent
-from switchyard.charts.save import save
+from switchyard.charts.save import Figure, save
 from switchyard.errors import InputError
 from switchyard.observation.hypothesis import validate
 
@@ -107,17 +108,19 @@ def rendered(spec) -> str:
 
 
 def datasets(chart) -> list[pd.DataFrame]:
-    spec = chart.to_dict()
+    tables = chart.to_dict()["datasets"].values()
     return [
         pd.read_csv(io.StringIO(rows), keep_default_na=False) if isinstance(rows, str) else pd.DataFrame(rows)
-        for rows in spec["datasets"].values()
+        for rows in tables
     ]
 
 
 def having(chart, *columns: str) -> pd.DataFrame:
     """The rows of all tables in the chart with these columns."""
     found = pd.concat([rows for rows in datasets(chart) if {*columns} <= {*rows}])
-    return found.assign(layer=found["layer"].astype(int)) if "layer" in found else found
+    if "layer" not in found:
+        return found
+    return found.assign(layer=found["layer"].astype(str).str.removeprefix("layer ").astype(int))
 
 
 @pytest.mark.parametrize("draw", DRAWS)
@@ -202,10 +205,10 @@ def test_cumulative_shares_against_counting(types):
     for row in found[found["layer"] == "1"].iloc[::9].itertuples():
         own = types.rows[types.rows["layer"] == "1"]
         below = own["mean_entropy"] < row.entropy
-        assert row.types == pytest.approx(below.mean())
-        assert row.occurrences == pytest.approx(own.loc[below, "frequency"].sum() / own["frequency"].sum())
-    at = found[(found["layer"] == "0") & (found["entropy"] == 0.5)].iloc[0]
-    assert at["types"] == pytest.approx(types.found["0"]["low_entropy_fraction"])
+        uses = own.loc[below, "frequency"].sum() / own["frequency"].sum()
+        assert row.below == pytest.approx(below.mean() if row.of == "token types" else uses)
+    at = found[(found["layer"] == "0") & (found["entropy"] == 0.5) & (found["of"] == "token types")].iloc[0]
+    assert at["below"] == pytest.approx(types.found["0"]["low_entropy_fraction"])
 
 
 def test_boxes_are_quantiles_of_their_range(types):
@@ -228,9 +231,9 @@ def test_coverage_bars_parts_and_curve_agree_with_the_verdict(types):
         own = parts[(parts["layer"] == layer) & (parts["part"] == "eligible")].set_index("of")
         assert own.loc["token types", "number"] == one["eligible_tokens"]
         assert own.loc["occurrences", "share"] == pytest.approx(coverage)
-        last = curve[curve["layer"] == layer].iloc[-1]
-        assert last["rank"] == one["token_types"] and last["all"] == 1.0
-        assert last["eligible"] == pytest.approx(coverage)
+        last = curve[curve["layer"] == layer].groupby("of").last()
+        assert set(last["rank"]) == {one["token_types"]} and last.loc["all", "share"] == 1.0
+        assert last.loc["eligible", "share"] == pytest.approx(coverage)
     assert parts.groupby(["layer", "of"])["share"].sum().tolist() == pytest.approx([1.0] * 4)
 
 

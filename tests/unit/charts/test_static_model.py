@@ -7,9 +7,10 @@ import pytest
 import vl_convert
 
 from reference import made_up_study
-from switchyard.charts.by_alpha import NOT_ADAPTIVE
 from switchyard.charts.frontier import UNMATCHED
+from switchyard.charts.panel import NOT_ADAPTIVE
 from switchyard.charts.panels import PANELS
+from switchyard.charts.save import Figure
 from switchyard.charts.whole import WHOLE
 from switchyard.warehouse.study_tables import FILES, Tables
 
@@ -29,6 +30,7 @@ def static_tables(number=None):
 
 
 def drawn(chart):
+    chart = chart.drawing if isinstance(chart, Figure) else chart
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return vl_convert.vegalite_to_svg(chart.to_dict())

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import altair as alt
 import numpy as np
 import pandas as pd
 
-from switchyard.charts import style
-from switchyard.charts.routing import layers, points
-from switchyard.charts.routing.layers import Charted
+from switchyard.charts import axes, style
+from switchyard.charts.routing.points import ELIGIBLE, frequency_x
 from switchyard.charts.routing.token_types import TokenTypes
 
 BARS = 40
@@ -21,7 +17,7 @@ FINEST = 200
 
 
 def edges(top: float, *, through: float | None = None) -> np.ndarray:
-    """Ends of a histogram's bars from 0 to at least `top`, evenly spaced; one of them is exactly `through`."""
+    """Ends of a histogram's bars [bars + 1] from 0 to at least `top`, even; one of them is exactly `through`."""
     width = top / BARS
     if through is None or not 0 < through < top:
         return np.linspace(0.0, top, BARS + 1)
@@ -33,8 +29,8 @@ def edges(top: float, *, through: float | None = None) -> np.ndarray:
 
 
 def histogram(types: TokenTypes, column: str, ends: np.ndarray) -> pd.DataFrame:
-    """Columns `layer, left, right, types`: token types with left <= value < right (last bar: <=), none left out."""
-    parts = [
+    """Columns `layer, left, right, types`: token types with left <= value < right (last bar: <=); `ends` [bars + 1]."""
+    found = [
         pd.DataFrame(
             {
                 "layer": layer,
@@ -45,28 +41,20 @@ def histogram(types: TokenTypes, column: str, ends: np.ndarray) -> pd.DataFrame:
         )
         for layer, own in types.rows.groupby("layer", sort=False)
     ]
-    found = pd.concat(parts) if parts else pd.DataFrame(columns=["layer", "left", "right", "types"])
-    return found[found["types"] > 0]
+    table = pd.concat(found) if found else pd.DataFrame(columns=["layer", "left", "right", "types"])
+    return table[table["types"] > 0]
 
 
-def bars(
-    charted: Charted, frame: pd.DataFrame, x_title: str, top: float, hue: str, *, below: float | None = None
-) -> alt.Chart:
+def bars(title: str, top: float, *, below: float | None = None) -> alt.Chart:
     """A histogram's bars; those up to `below` are in the colour of what is eligible."""
-    scale = alt.Scale(domain=[0, top], nice=False)
-    x = alt.X("left:Q", bin="binned", scale=scale, axis={"title": x_title, "format": ".1f", "tickCount": 5})
-    tips = [
-        alt.Tooltip("left:Q", title="from", format=".3f"),
-        alt.Tooltip("right:Q", title="to", format=".3f"),
-        alt.Tooltip("types:Q", title="token types", format=","),
-    ]
-    colour = alt.value(hue)
+    x = axes.x("left:Q", title, axes.up_to(top), format=".1f")
+    x.bin = "binned"
+    colour = alt.value(style.HUES[0])
     if below is not None:
-        colour = alt.condition(
-            f"datum.right <= {below * (1 + 1e-5)!r}", alt.value(points.ELIGIBLE), alt.value(hue)
-        )
-    y = alt.Y("types:Q", axis={"title": "token types", "format": "~s", "tickCount": 5})
-    return charted(frame).mark_bar(binSpacing=0.6).encode(x=x, x2="right:Q", y=y, color=colour, tooltip=tips)
+        colour = alt.condition(f"datum.right <= {below * (1 + 1e-5)!r}", alt.value(ELIGIBLE), colour)
+    y = axes.y("types:Q", "token types", alt.Scale(), format="~s")
+    tips = style.tips(left=".3f", right=".3f", types=",")
+    return alt.Chart().mark_bar(binSpacing=0.6).encode(x=x, x2="right:Q", y=y, color=colour, tooltip=tips)
 
 
 def by_frequency(types: TokenTypes, column: str) -> pd.DataFrame:
@@ -79,41 +67,36 @@ def by_frequency(types: TokenTypes, column: str) -> pd.DataFrame:
     groups = types.rows.groupby(["layer", power], sort=False)[column]
     found = groups.agg(mean="mean", spread=lambda values: values.std(ddof=0), types="size").reset_index()
     least = 2.0 ** found["power"]
-    return (
-        found.assign(
-            frequency=np.sqrt(least * (2 * least - 1)),
-            least=least.astype(int),
-            most=(2 * least - 1).astype(int),
-            low=found["mean"] - found["spread"],
-            high=found["mean"] + found["spread"],
-        )
-        .drop(columns=["power", "spread"])
-        .sort_values(["layer", "frequency"])
+    found = found.assign(
+        frequency=np.sqrt(least * (2 * least - 1)),
+        least=least.astype(int),
+        most=(2 * least - 1).astype(int),
+        low=found["mean"] - found["spread"],
+        high=found["mean"] + found["spread"],
     )
+    return found.drop(columns=["power", "spread"]).sort_values(["layer", "frequency"])
 
 
-def means(charted: Charted, frame: pd.DataFrame, y_title: str, top: float, most: int) -> list[alt.Chart]:
+def means(title: str, top: float, most: int) -> list[alt.Chart]:
     """Mean of each bin of `by_frequency`, a band of one standard deviation about it."""
-    x = points.frequency_x(most, field="frequency:Q")
-    y = points.value_y(y_title, top, field="mean:Q")
-    tips = [
-        alt.Tooltip("least:Q", title="frequency from", format=","),
-        alt.Tooltip("most:Q", title="to", format=","),
-        alt.Tooltip("types:Q", title="token types", format=","),
-        alt.Tooltip("mean:Q", format=".4f"),
-        alt.Tooltip("low:Q", title="mean - s.d.", format=".4f"),
-        alt.Tooltip("high:Q", title="mean + s.d.", format=".4f"),
+
+    def y(field: str) -> alt.Y:
+        return axes.y(field, title, axes.up_to(top), format=".1f")
+
+    base = alt.Chart().encode(x=frequency_x(most, field="frequency:Q"))
+    tips = style.tips(least=",", most=",", types=",", mean=".4f", low=".4f", high=".4f")
+    blue = {"color": style.HUES[0]}
+    return [
+        base.mark_area(opacity=0.22, clip=True, **blue).encode(y=y("low:Q"), y2="high:Q"),
+        base.mark_line(strokeWidth=1.5, **blue).encode(y=y("mean:Q")),
+        base.mark_circle(size=26, opacity=1, **blue).encode(y=y("mean:Q"), tooltip=tips),
     ]
-    base = charted(frame).encode(x=x)
-    band = base.mark_area(opacity=0.22, clip=True, color=style.HUES[0]).encode(
-        y=points.value_y(y_title, top, field="low:Q"), y2="high:Q"
-    )
-    line = base.mark_line(strokeWidth=1.5, color=style.HUES[0]).encode(y=y)
-    dots = base.mark_circle(size=26, opacity=1, color=style.HUES[0]).encode(y=y, tooltip=tips)
-    return [band, line, dots]
 
 
-def row(views: Sequence[alt.LayerChart], width: int, height: int, gap: int) -> dict[str, Any]:
-    """Views of one layer beside each other, `gap` pixels of axes between them."""
-    each = (width - gap * len(views)) // len(views)
-    return layers.row(*[view.properties(width=each, height=height) for view in views], spacing=14)
+def boxes(base: alt.Chart, y: dict[str, alt.Y], *, width: object) -> list[alt.Chart]:
+    """Boxes of quartiles with a median, and whiskers where `y` has `low` (with its other end `high`)."""
+    blue, band = style.HUES[0], {"color": style.tint(style.HUES[0], 0.55), "stroke": style.HUES[0]}
+    whisker = [base.mark_rule(color=blue).encode(y=y["low"], y2=y["high"])] if "low" in y else []
+    box = base.mark_bar(width=width, **band).encode(y=y["q1"], y2="q3:Q")
+    middle = base.mark_tick(width=width, thickness=2, color=style.INK).encode(y=y["median"])
+    return [*whisker, box, middle]

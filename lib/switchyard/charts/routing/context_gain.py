@@ -1,6 +1,6 @@
 """What the previous tokens say about a token's experts beyond its id, and what tables keyed by either would hit.
 
-All layers lie along the axis, so that this figure is the same on paper and on a page.
+All layers lie along the axis, so that no reader needs to choose one.
 """
 
 from __future__ import annotations
@@ -9,18 +9,21 @@ import altair as alt
 import pandas as pd
 
 from switchyard.charts import axes, style
+from switchyard.charts.marks import named
 from switchyard.charts.routing import landmarks
-from switchyard.charts.routing.layers import GAP, WIDTH, Figure, heading, layers_x
+from switchyard.charts.routing.layers import layers_x
+from switchyard.charts.save import Figure
 from switchyard.errors import InputError
 
-HEIGHT = 240
-SHARES = alt.Scale(domain=[0, 1.04], nice=False)
+HEIGHT, GAP = 240, 56
+TOP = 1.04
 NEEDED = ("layer", "context", "information_gain", "information_gain_held_out", "chance")
 PLACES = {
     "in_sample": "in-sample: a table of each domain, scored on itself",
     "leave_one_domain_out": "on other documents: a table of the other domains",
 }
 ONE_DOMAIN = "only one domain: nothing is left to make a table from"
+GAIN = "information gain of context over the token id"
 
 
 def context_gain(context: pd.DataFrame) -> Figure:
@@ -29,48 +32,37 @@ def context_gain(context: pd.DataFrame) -> Figure:
     Raises:
         InputError: a column is missing.
     """
-    keys = [f"{place}_{level}" for place in PLACES for level in ("global", "token", "context")]
-    missing = [name for name in (*NEEDED, *keys) if name not in context]
+    columns = [f"{place}_{level}" for place in PLACES for level in ("global", "token", "context")]
+    missing = [name for name in (*NEEDED, *columns) if name not in context]
     if missing:
         raise InputError(f"context: no column {', '.join(missing)}; run the observe stage again")
-    layers = [str(one) for one in sorted(context["layer"].unique())]
-    windows = sorted(context["context"].unique())
-    x = layers_x(layers)
-    width = (WIDTH - 2 * GAP) // 3
-    views = [_gains(gains(context), windows, x), *(_ceilings(context, place, x) for place in PLACES)]
-    names = ["information gain of context over the token id", *PLACES.values()]
-    views = [
-        view.properties(width=width, height=HEIGHT, title=style.small_title(name))
-        for view, name in zip(views, names, strict=True)
-    ]
-    title = heading(
+    title = style.heading(
         "What context tells about a token's experts",
-        subtitle=[
-            "Left: nats per used expert; filled and solid is held out, from other domains' counts; hollow and dashed "
+        [
+            "First: nats per used expert; filled and solid is held out, from other domains' counts; hollow and dashed "
             "is in-sample and biased upwards.",
-            "Right: share of the used experts that a table would hit that lists as many experts per key as a token "
+            "Others: share of the used experts that a table would hit that lists as many experts per key as a token "
             "uses; a key without counts falls back to the coarser one.",
         ],
     )
-    chart = style.dress(alt.hconcat(*views, spacing=22, title=title).resolve_scale(color="independent"))
-    return Figure(chart, chart)
+    return Figure(*(_figure(context, title, width) for width in (style.WIDTH, style.PAGE)))
+
+
+def _figure(context: pd.DataFrame, title: alt.TitleParams, width: int) -> alt.TopLevelMixin:
+    """Three views beside each other, or the gains above the two ceilings where they are narrow."""
+    across = 3 if width == style.WIDTH else 2
+    views = {GAIN: _gains(context), **{name: _ceilings(context, place) for place, name in PLACES.items()}}
+    size = {"width": style.each(across, gap=GAP, width=width), "height": HEIGHT}
+    charts = [view.properties(title=style.small_title(name), **size) for name, view in views.items()]
+    return style.dress(alt.concat(*charts, columns=across, spacing=22, title=title), legends="bottom")
 
 
 def gains(context: pd.DataFrame) -> pd.DataFrame:
     """Columns `layer, key, measured, gain` (nats)."""
-    columns = {"held out": "information_gain_held_out", "in-sample": "information_gain"}
-    parts = [
-        pd.DataFrame(
-            {
-                "layer": context["layer"].astype(str),
-                "key": context["context"].map(_name),
-                "measured": name,
-                "gain": context[column].astype(float),
-            }
-        )
-        for name, column in columns.items()
-    ]
-    return pd.concat(parts).dropna()
+    found = context.rename(columns={"information_gain_held_out": "held out", "information_gain": "in-sample"})
+    found = found.assign(layer=found["layer"].astype(str), key=found["context"].map(_name))
+    found = found.melt(["layer", "key"], ["held out", "in-sample"], "measured", "gain")
+    return found.astype({"gain": float}).dropna()
 
 
 def ceilings(context: pd.DataFrame, place: str) -> pd.DataFrame:
@@ -89,57 +81,48 @@ def _name(window: int) -> str:
     return f"token id and {window} before"
 
 
-def _hues(windows: list[int]) -> alt.Scale:
-    names = ["one list for all", "token id", *map(_name, windows)]
-    hues = [style.GREY, style.HUES[0], style.HUES[1], style.HUES[2], style.HUES[3], style.HUES[6]]
-    return alt.Scale(domain=names, range=hues[: len(names)])
+def _colour(context: pd.DataFrame) -> alt.Color:
+    names = ["one list for all", "token id", *map(_name, sorted(context["context"].unique()))]
+    hues = [style.GREY, *style.HUES[:4], style.HUES[6]]
+    legend = alt.Legend(title=None, symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1)
+    return alt.Color("key:N", scale=named(dict(zip(names, hues, strict=False))), legend=legend)
 
 
-def _key(scale: alt.Scale, names: list[str]) -> alt.Color:
-    legend = alt.Legend(
-        title=None, orient="bottom", columns=2, values=names, symbolType="stroke", symbolStrokeWidth=3
+def _x(context: pd.DataFrame) -> alt.X:
+    return layers_x([str(one) for one in sorted(context["layer"].unique())])
+
+
+def _gains(context: pd.DataFrame) -> alt.LayerChart:
+    frame = gains(context)
+    base = alt.Chart(frame).encode(
+        x=_x(context),
+        y=axes.y("gain:Q", "gain (nats)", format=".2~f", tickCount=6),
+        color=_colour(context),
+        tooltip=style.tips("layer", "key", "measured", gain="+.4f"),
     )
-    return alt.Color("key:N", scale=scale, legend=legend)
-
-
-def _gains(frame: pd.DataFrame, windows: list[int], x: alt.X) -> alt.LayerChart:
-    low, high = min(0.0, frame["gain"].min()), max(frame["gain"].max(), 0.01)
-    margin = axes.MARGIN * (high - low)
-    scale = alt.Scale(domain=[low - margin, high + margin], nice=False)
-    y = alt.Y("gain:Q", scale=scale, axis={"title": "gain (nats)", "format": ".2~f", "tickCount": 6})
-    colour = _key(_hues(windows), [_name(window) for window in windows])
-    tips = [
-        alt.Tooltip("layer:N"),
-        alt.Tooltip("key:N"),
-        alt.Tooltip("measured:N"),
-        alt.Tooltip("gain:Q", title="gain (nats)", format="+.4f"),
-    ]
-    zero = (
-        alt.Chart(pd.DataFrame({"at": [0.0]}))
-        .mark_rule(**landmarks.DASH)
-        .encode(y=alt.Y("at:Q", scale=scale))
-    )
-    layers = [zero]
-    for measured, dash, filled in (("in-sample", [3, 3], False), ("held out", [1, 0], True)):
-        own = alt.Chart(frame[frame["measured"] == measured]).encode(x=x, y=y, color=colour, tooltip=tips)
+    layers = [style.line(y=0, colour=style.INK)]
+    for measured, dash, fill in (
+        ("in-sample", [3, 3], {"fill": "white"}),
+        ("held out", [1, 0], {"filled": True}),
+    ):
+        own = base.transform_filter(f"datum.measured == '{measured}'")
         layers += [
             own.mark_line(strokeWidth=1.6, strokeDash=dash),
-            own.mark_point(size=36, opacity=1, **({"filled": True} if filled else {"fill": "white"})),
+            own.mark_point(size=36, opacity=1, **fill),
         ]
     notes = [] if (frame["measured"] == "held out").any() else [_said(f"held out: {ONE_DOMAIN}")]
     return alt.layer(*layers, *notes)
 
 
-def _ceilings(context: pd.DataFrame, place: str, x: alt.X) -> alt.LayerChart:
-    frame = ceilings(context, place)
-    y = alt.Y(
-        "share:Q", scale=SHARES, axis={"title": "share of used experts hit", "format": ".0%", "tickCount": 6}
+def _ceilings(context: pd.DataFrame, place: str) -> alt.LayerChart:
+    frame, chance = ceilings(context, place), float(context["chance"].iloc[0])
+    base = alt.Chart(frame).encode(
+        x=_x(context),
+        y=axes.y("share:Q", "share of used experts hit", axes.up_to(TOP), format=".0%", tickCount=6),
+        color=_colour(context),
+        tooltip=style.tips("layer", "key", share=".1%"),
     )
-    chance = float(context["chance"].iloc[0])
-    line = landmarks.across(chance, f"chance {chance:.1%}", SHARES, above=False)
-    scale = _hues(sorted(context["context"].unique()))
-    tips = [alt.Tooltip("layer:N"), alt.Tooltip("key:N"), alt.Tooltip("share:Q", format=".1%")]
-    base = alt.Chart(frame).encode(x=x, y=y, color=_key(scale, scale["domain"]), tooltip=tips)
+    line = landmarks.across(chance, f"chance {chance:.1%}", above=False)
     notes = [] if len(frame) else [_said(ONE_DOMAIN)]
     return alt.layer(
         *line, base.mark_line(strokeWidth=1.6), base.mark_point(size=36, filled=True, opacity=1), *notes
@@ -147,5 +130,5 @@ def _ceilings(context: pd.DataFrame, place: str, x: alt.X) -> alt.LayerChart:
 
 
 def _said(words: str) -> alt.Chart:
-    text = alt.Chart(pd.DataFrame({"words": [words]})).mark_text(fontSize=11, color=style.QUIET, limit=340)
-    return text.encode(x=alt.value(180), y=alt.value(HEIGHT - 60), text="words:N")
+    text = style.once().mark_text(text=words, fontSize=11, color=style.QUIET, limit=340)
+    return text.encode(x=alt.value({"expr": "width / 2"}), y=alt.value({"expr": "height * 0.75"}))

@@ -77,12 +77,13 @@ def sensitivity(types: TokenTypes) -> pd.DataFrame:
 
 
 def over_ranks(types: TokenTypes) -> pd.DataFrame:
-    """Columns `layer, rank, all, eligible`: shares of the occurrences that the first `rank` types have."""
+    """Columns `layer, rank, of, share`: of the occurrences that the first `rank` types have, all or eligible ones."""
     found = []
     for layer, own in types.rows.groupby("layer", sort=False):
         ranks = np.unique(np.geomspace(1, len(own), RANKS).round().astype(int))
         whole = own["frequency"].cumsum().to_numpy()
         taken = own["frequency"].where(own["eligible"], 0).cumsum().to_numpy()
-        shares = {"all": whole[ranks - 1] / whole[-1], "eligible": taken[ranks - 1] / whole[-1]}
-        found.append(pd.DataFrame({"layer": layer, "rank": ranks, **shares}))
-    return pd.concat(found) if found else pd.DataFrame(columns=["layer", "rank", "all", "eligible"])
+        for name, sums in {"all": whole, "eligible": taken}.items():
+            share = sums[ranks - 1] / whole[-1]
+            found.append(pd.DataFrame({"layer": layer, "rank": ranks, "of": name, "share": share}))
+    return pd.concat(found) if found else pd.DataFrame(columns=["layer", "rank", "of", "share"])

@@ -6,165 +6,131 @@ import altair as alt
 import pandas as pd
 
 from switchyard.charts import axes, style
-from switchyard.charts.routing import bins, landmarks, points
+from switchyard.charts.marks import named
+from switchyard.charts.routing import landmarks, points
 from switchyard.charts.routing.fast_path import PARTS, coverages, over_ranks, parts, sensitivity
-from switchyard.charts.routing.layers import Charted, Figure, Part, by_layer
+from switchyard.charts.routing.layers import View, Words, by_layer
 from switchyard.charts.routing.token_types import TokenTypes, percent, title_of
+from switchyard.charts.save import Figure
 
-HEIGHT = 150
-GAP = 76
-HUES = (points.ELIGIBLE, style.HUES[5], style.HUES[4], "#c9c9c9")
-"""Colours of `fast_path.PARTS`."""
+HEIGHT, GAP = 150, 76
+HUES = dict(zip(PARTS, (points.ELIGIBLE, style.HUES[5], style.HUES[4], "#c9c9c9"), strict=True))
+CURVES = {"all": style.HUES[0], "eligible": points.ELIGIBLE}
 LINES = {
-    "fast_path_coverage": ("coverage of occurrences", style.HUES[0], "fast_path_coverage_above"),
-    "low_entropy_fraction": ("types of low entropy", style.HUES[1], "low_entropy_fraction_at_least"),
+    "fast_path_coverage": ("coverage of occurrences", "fast_path_coverage_above"),
+    "low_entropy_fraction": ("types of low entropy", "low_entropy_fraction_at_least"),
 }
+BELOW = {"orient": "bottom", "columns": 2, "symbolType": "square", "offset": 4, "title": None}
 
 
 def fastpath_coverage(types: TokenTypes) -> Figure:
     """Eligible and other tokens, coverages, sensitivity to thresholds, curve over ranks; coverage over layers above."""
-    tables = parts(types), coverages(types), sensitivity(types), over_ranks(types)
-    draws = (_parts, _coverages, _sensitivity, _curve)
-
-    def view(charted: Charted, width: int) -> Part:
-        views = [draw(charted, frame, types) for draw, frame in zip(draws, tables, strict=True)]
-        return {**bins.row(views, width, HEIGHT, GAP), "resolve": {"scale": {"color": "independent"}}}
-
-    limits = types.thresholds
-    return by_layer(
-        types.layers,
-        view,
-        words={layer: f"{title_of(layer)}: {types.eligible_words(layer)}" for layer in types.layers},
-        strip=lambda x: _strip(types, x),
-        strip_title="share of occurrences on the fast path, and share of token types of low entropy, layer by layer, "
-        "each with its criterion",
-        title="Coverage of the fast path",
-        subtitle=[
+    limits, shares = types.thresholds, coverages(types)
+    views = [
+        View([_parts()], parts(types)),
+        View(_coverages(shares, limits["fast_path_coverage_above"]), shares),
+        View(_sensitivity(), sensitivity(types)),
+        View(_curves(types), over_ranks(types)),
+    ]
+    words = Words(
+        "Coverage of the fast path",
+        [
             f"Eligible: seen at least {limits['frequency_threshold']:,} times and mean entropy below "
             f"{limits['entropy_threshold']:g} nats (outlined in the heatmap). The hypothesis wants more than "
             f"{percent(limits['fast_path_coverage_above'])} of the occurrences (dashed).",
         ],
+        {layer: f"{title_of(layer)}: {types.eligible_words(layer)}" for layer in types.layers},
+        "share of occurrences on the fast path, and share of token types of low entropy, layer by layer, each with its "
+        "criterion",
+    )
+    return by_layer(words, views, lambda x: _strip(types, x), height=HEIGHT, gap=GAP)
+
+
+def _parts() -> alt.Chart:
+    bars = alt.Chart().mark_bar(size=38, stroke="white", strokeWidth=0.6)
+    return bars.encode(
+        x=axes.x("share:Q", "share", axes.SHARES, format=".0%"),
+        y=alt.Y(**axes.words("of", ["token types", "occurrences"])),
+        color=alt.Color("part:N", scale=named(HUES), legend=alt.Legend(**BELOW)),
+        order="order:Q",
+        tooltip=style.tips("of", "part", number=",", share=".2%"),
     )
 
 
-def _parts(charted: Charted, frame: pd.DataFrame, types: TokenTypes) -> alt.LayerChart:
-    colour = alt.Color(
-        "part:N",
-        scale=alt.Scale(domain=list(PARTS), range=list(HUES)),
-        legend=alt.Legend(title=None, orient="bottom", columns=2, symbolType="square", offset=4),
+def _coverages(frame: pd.DataFrame, limit: float) -> list[alt.Chart]:
+    base = alt.Chart().encode(
+        x=axes.x("share:Q", "share of occurrences", axes.SHARES, format=".0%"),
+        y=alt.Y(**axes.words("name", list(dict.fromkeys(frame["name"])))),
+        tooltip=style.tips("name", share=".2%"),
     )
-    tips = [
-        alt.Tooltip("of:N"),
-        alt.Tooltip("part:N"),
-        alt.Tooltip("number:Q", format=","),
-        alt.Tooltip("share:Q", format=".2%"),
+    plain = alt.value(style.tint(style.HUES[0], 0.35))
+    bars = base.mark_bar(size=20).encode(
+        color=alt.condition("datum.name == 'fast path'", alt.value(points.ELIGIBLE), plain)
+    )
+    text = alt.Text("share:Q", format=".1%")
+    outside, inside = (
+        base.transform_filter(f"datum.share {sign} 0.8").encode(text=text) for sign in ("<=", ">")
+    )
+    beside = {"fontSize": 11, "align": "left", "dx": 4}
+    return [
+        bars,
+        *landmarks.upright(limit),
+        outside.mark_text(stroke="white", strokeWidth=3, **beside),
+        outside.mark_text(color=style.INK, **beside),
+        inside.mark_text(fontSize=11, align="right", dx=-4, color="white"),
     ]
-    bars = (
-        charted(frame)
-        .mark_bar(size=38, stroke="white", strokeWidth=0.6)
-        .encode(
-            x=_share_x("share:Q", "share"),
-            y=alt.Y("of:N", sort=["token types", "occurrences"], axis={"title": None, "grid": False}),
-            color=colour,
-            order="order:Q",
-            tooltip=tips,
-        )
-    )
-    return alt.layer(bars)
 
 
-def _coverages(charted: Charted, frame: pd.DataFrame, types: TokenTypes) -> alt.LayerChart:
-    limit = types.thresholds["fast_path_coverage_above"]
-    x = _share_x("share:Q", "share of occurrences")
-    y = alt.Y("name:N", sort=list(dict.fromkeys(frame["name"])), axis={"title": None, "grid": False})
-    base = charted(frame).encode(
-        x=x, y=y, tooltip=[alt.Tooltip("name:N"), alt.Tooltip("share:Q", format=".2%")]
+def _sensitivity() -> list[alt.Chart]:
+    plain = {"labelAngle": 0, "grid": False, "labelOverlap": False, "format": "~g"}
+    base = alt.Chart().encode(
+        x=alt.X("frequency:O", axis=alt.Axis(title="frequency at least", **plain)),
+        y=alt.Y("entropy:O", sort="descending", axis=alt.Axis(title="entropy below (nats)", **plain)),
+        tooltip=style.tips(frequency=",~r", entropy="~r", coverage=".2%"),
     )
-    hue = alt.condition(
-        "datum.name == 'fast path'", alt.value(points.ELIGIBLE), alt.value(style.tint(style.HUES[0], 0.35))
-    )
-    inside = "datum.share > 0.8"
-    words = [
-        base.transform_filter(f"{test}({inside})")
-        .mark_text(fontSize=11, align=align, dx=dx, color=colour)
-        .encode(text=alt.Text("share:Q", format=".1%"))
-        for test, align, dx, colour in (("", "right", -4, "white"), ("!", "left", 4, style.INK))
-    ]
-    halo = base.transform_filter(f"!({inside})").mark_text(
-        fontSize=11, align="left", dx=4, stroke="white", strokeWidth=3
-    )
-    line = landmarks.upright(limit, "", axes.share_scale())
-    return alt.layer(
-        base.mark_bar(size=20).encode(color=hue),
-        *line,
-        halo.encode(text=alt.Text("share:Q", format=".1%")),
-        *words,
-    )
-
-
-def _sensitivity(charted: Charted, frame: pd.DataFrame, types: TokenTypes) -> alt.LayerChart:
-    plain = {"labelAngle": 0, "grid": False, "labelOverlap": False}
-    x = alt.X("frequency:O", axis=dict(title="frequency at least", format="~g", **plain))
-    y = alt.Y("entropy:O", sort="descending", axis=dict(title="entropy below (nats)", format="~g", **plain))
-    tips = [
-        alt.Tooltip("frequency:Q", title="frequency at least"),
-        alt.Tooltip("entropy:Q", title="entropy below"),
-        alt.Tooltip("coverage:Q", format=".2%"),
-    ]
-    base = charted(frame).encode(x=x, y=y, tooltip=tips)
-    colour = alt.Color(
-        "coverage:Q", scale=alt.Scale(domain=[0, 1], range=["#f7f7f7", style.HUES[0]]), legend=None
-    )
-    words = base.mark_text(fontSize=9).encode(
+    scale = alt.Scale(domain=[0, 1], range=[style.EQUAL, style.HUES[0]])
+    text = base.mark_text(fontSize=9).encode(
         text=alt.Text("coverage:Q", format=".0%"),
         color=alt.condition("datum.coverage > 0.6", alt.value("white"), alt.value(style.INK)),
     )
+    cells = base.mark_rect(stroke="white", strokeWidth=0.5)
     own = base.transform_filter("datum.own == 1").mark_rect(
         fillOpacity=0, stroke=style.WORSE, strokeWidth=2.4
     )
-    return alt.layer(base.mark_rect(stroke="white", strokeWidth=0.5).encode(color=colour), words, own)
+    return [cells.encode(color=alt.Color("coverage:Q", scale=scale, legend=None)), text, own]
 
 
-def _curve(charted: Charted, frame: pd.DataFrame, types: TokenTypes) -> alt.LayerChart:
+def _curves(types: TokenTypes) -> list[alt.Chart]:
     most = max((one["token_types"] for one in types.found.values()), default=1)
-    x = points.log_x(max(most, 2), "types by frequency (rank, log)", field="rank:Q")
-    layers = []
-    hues = {"all": style.HUES[0], "eligible": points.ELIGIBLE}
-    for column, hue in hues.items():
-        y = alt.Y(
-            f"{column}:Q",
-            scale=axes.share_scale(),
-            axis={"title": "share of occurrences", "format": ".0%", "tickCount": 5},
+    lines = (
+        alt.Chart()
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=points.frequency_x(max(most, 2), field="rank:Q", title="types by frequency (rank, log)"),
+            y=axes.y("share:Q", "share of occurrences", axes.SHARES, format=".0%"),
+            color=alt.Color(
+                "of:N",
+                scale=named(CURVES),
+                legend=alt.Legend(**{**BELOW, "title": "types", "symbolType": "stroke"}),
+            ),
+            tooltip=style.tips("of", rank=",", share=".2%"),
         )
-        tips = [alt.Tooltip("rank:Q", format=","), alt.Tooltip(f"{column}:Q", format=".2%")]
-        layers.append(charted(frame).mark_line(color=hue, strokeWidth=2).encode(x=x, y=y, tooltip=tips))
+    )
     limit = types.thresholds["fast_path_coverage_above"]
-    key = landmarks.key([(f"{name} types", hue) for name, hue in hues.items()])
-    return alt.layer(*layers, *key, *landmarks.across(limit, percent(limit), axes.share_scale()))
-
-
-def _share_x(field: str, title: str) -> alt.X:
-    return alt.X(field, scale=axes.share_scale(), axis={"title": title, "format": ".0%", "tickCount": 5})
+    return [lines, *landmarks.across(limit, percent(limit))]
 
 
 def _strip(types: TokenTypes, x: alt.X) -> list[alt.Chart]:
-    frame = types.measures(**{name: name for name in LINES})
-    layers = []
-    for column, (name, hue, criterion) in LINES.items():
-        y = alt.Y(
-            f"{column}:Q",
-            scale=axes.share_scale(),
-            axis={"title": "share", "format": ".0%", "values": [0, 0.5, 1]},
-        )
-        tips = [alt.Tooltip("layer:N"), alt.Tooltip(f"{column}:Q", title=name, format=".2%")]
-        limit = alt.Chart(pd.DataFrame({"at": [types.thresholds[criterion]]}))
-        layers.append(
-            limit.mark_rule(strokeDash=[5, 3], strokeWidth=1.2, color=hue).encode(
-                y=alt.Y("at:Q", scale=axes.share_scale())
-            )
-        )
-        line = alt.Chart(frame).mark_line(
-            color=hue, point=alt.OverlayMarkDef(color=hue, size=36, opacity=0.9)
-        )
-        layers.append(line.encode(x=x, y=y, tooltip=tips))
-    return [*layers, *landmarks.key([(name, hue) for name, hue, _ in LINES.values()])]
+    names = {column: name for column, (name, _) in LINES.items()}
+    frame = types.measures(**{column: column for column in LINES}).rename(columns=names)
+    frame = frame.melt("layer", var_name="of", value_name="share")
+    criteria = pd.DataFrame(
+        [{"of": name, "share": types.thresholds[criterion]} for name, criterion in LINES.values()]
+    )
+    hues = alt.Color("of:N", scale=named(dict(zip(names.values(), style.HUES, strict=False))), title=None)
+    y = axes.y("share:Q", "share", axes.SHARES, format=".0%", values=[0, 0.5, 1])
+    line = alt.Chart(frame).mark_line(point=alt.OverlayMarkDef(size=36, opacity=0.9))
+    return [
+        alt.Chart(criteria).mark_rule(**style.DASH).encode(y=y, color=hues),
+        line.encode(x=x, y=y, color=hues, tooltip=style.tips("layer", "of", share=".2%")),
+    ]

@@ -1,139 +1,153 @@
 """One scheme for figures by layer: a strip over all layers, and below it the views of single layers.
 
-Interactive, a list chooses the layer below the strip. On paper up to `MOST` layers are all drawn; of more, the first,
+Interactive, a list chooses the layer below the strip. In print up to `MOST` layers are all drawn; of more, the first,
 the middle and the last, so that a model with 32 layers stays readable. A shade in the strip marks them.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import altair as alt
 import pandas as pd
 
 from switchyard.charts import style
+from switchyard.charts.save import Figure
+from switchyard.charts.style import WIDTH, heading
 
 MOST = 4
-"""Layers that are all drawn on paper."""
-WIDTH = 1230
-"""Pixels that the views of a figure share, axes included."""
+"""Layers that are all drawn in print."""
 STRIP = 84
 """Height in pixels of the strip over all layers."""
-GAP = 64
-"""Pixels between the plots of neighbouring views: an axis and its title."""
 CHOSEN = "chosen_layer"
 """Name of the parameter that the list sets."""
 
 
-class Whole:
-    """A whole figure as Vega-Lite. Altair copies all charts below at each level that joins some, a second for a few."""
+class View(NamedTuple):
+    """One view of a layer: marks without data, and the rows (with `layer`, text) that they are drawn from."""
 
-    def __init__(self, spec: dict[str, Any]) -> None:
-        self.spec = {"$schema": alt.SCHEMA_URL, "config": style.CONFIG, **spec}
-
-    def to_dict(self) -> dict[str, Any]:
-        """The specification."""
-        return self.spec
+    marks: list[alt.Chart]
+    rows: pd.DataFrame
 
 
-class Figure(NamedTuple):
-    """A figure as it is printed, and as a page whose reader chooses the layer."""
+class Words(NamedTuple):
+    """What is written: the figure's title, its lines, a line for each layer, and the strip's heading."""
 
-    drawing: alt.TopLevelMixin | Whole
-    page: alt.TopLevelMixin | Whole
-
-
-Part = alt.TopLevelMixin | dict[str, Any]
-"""A view of a figure, or several joined."""
+    title: str
+    lines: list[str]
+    layers: dict[str, str]
+    strip: str
 
 
-def column(*parts: Part, spacing: int) -> dict[str, Any]:
-    """Views below one another."""
-    return _joined("vconcat", parts, spacing)
-
-
-def row(*parts: Part, spacing: int) -> dict[str, Any]:
-    """Views beside one another."""
-    return _joined("hconcat", parts, spacing)
-
-
-def _joined(how: str, parts: Sequence[Part], spacing: int) -> dict[str, Any]:
-    """Views as one part of a specification; the data of all of them stand beside, for the whole."""
-    views, datasets = [], {}
-    for part in parts:
-        context = {"top_level": False, "datasets": datasets}
-        view = dict(part) if isinstance(part, dict) else part.to_dict(context=context)
-        datasets |= view.pop("datasets", {})
-        views.append(view)
-    return {how: views, "spacing": spacing, "datasets": datasets}
-
-
-Charted = Callable[[pd.DataFrame], alt.Chart]
-"""A chart of those rows of a table (with `layer`) that belong to the layer in view."""
-View = Callable[[Charted, int], Part]
-"""Draws one layer, so many pixels wide."""
 Strip = Callable[[alt.X], list[alt.Chart]]
 """Draws all layers along an x."""
 
 
 def drawn(layers: Sequence[str]) -> list[str]:
-    """The layers that are drawn on paper."""
+    """The layers that are drawn in print."""
     if len(layers) <= MOST:
         return list(layers)
     return [layers[0], layers[(len(layers) - 1) // 2], layers[-1]]
 
 
 def by_layer(
-    layers: Sequence[str],
-    view: View,
-    *,
-    words: dict[str, str],
+    words: Words,
+    views: Sequence[View],
     strip: Strip,
-    strip_title: str,
-    title: str,
-    subtitle: list[str],
-    columns: int = 1,
+    *,
+    height: int,
+    gap: int,
+    own_axes: bool = False,
+    widest: int = 860,
 ) -> Figure:
     """A figure in the scheme of this module.
 
     Args:
-        layers: names, in order; a single one has neither strip nor list.
-        view: draws one layer.
-        words: a line or more above each layer's view.
-        strip: draws all layers, with a heading `strip_title`.
-        columns: layers beside each other on paper; four are two by two where it is more than one.
+        words: its layers are the figure's, in order; a single one has neither strip nor list.
+        views: one has its layers beside each other, several are columns with a row for each layer.
+        strip: draws all layers.
+        height: of a view, pixels.
+        gap: pixels between views: an axis and its title.
+        own_axes: each layer has axes of its own.
+        widest: pixels of a single view, at most.
     """
-    lines = pd.DataFrame({"layer": list(layers), "words": [words[layer] for layer in layers]})
+    layers = list(words.layers)
     shown = drawn(layers)
-
-    def block(charted: Charted, width: int) -> Part:
-        return column(_said(lines, charted, width), view(charted, width), spacing=6)
-
-    def figure(rows: list[Part], below: list[str] | None, note: list[str], *params: alt.Parameter) -> Whole:
-        head = [_strip(layers, below, strip, strip_title)] if len(layers) > 1 else []
-        whole = {**column(*head, *rows, spacing=22), "title": heading(title, [*subtitle, *note]).to_dict()}
-        return Whole({**whole, "params": [param.param.to_dict() for param in params]} if params else whole)
-
-    across = _across(len(shown), columns)
-    width = (WIDTH - GAP * (across - 1)) // across
-    blocks = [block(_only(layer), width) for layer in shown]
-    rows = [row(*blocks[one : one + across], spacing=24) for one in range(0, len(blocks), across)]
-    left_out = (
+    note = (
         f"Layers {', '.join(shown)} of {len(layers)}; the strip shows all, the interactive figure draws any."
     )
-    drawing = figure(rows, shown, [left_out] if len(shown) < len(layers) else [])
+    lines = [
+        *words.lines,
+        *([note] if len(shown) < len(layers) else []),
+        *(words.layers[one] for one in shown),
+    ]
+    body = _facets(views, shown, height, gap, widest)
+    body = body.resolve_scale(x="independent", y="independent") if own_axes else body
+    below = f"indexof({json.dumps(shown)}, datum.layer) >= 0" if len(shown) < len(layers) else "false"
+    drawing = _figure(words, body, layers, strip, below, lines)
     if len(layers) == 1:
         return Figure(drawing, drawing)
-    choice = alt.binding_select(options=list(layers), name="layer ")
-    chosen = alt.param(name=CHOSEN, value=layers[0], bind=choice)
-    page = figure([block(_chosen, WIDTH)], None, ["The list under the figure chooses the layer."], chosen)
-    return Figure(drawing, page)
+    said = alt.ExprRef(f"{json.dumps(words.layers, ensure_ascii=False)}[{CHOSEN}]")
+    title = alt.TitleParams(said, fontSize=12, fontWeight="normal", anchor="start", offset=6)
+    body = _chosen(views, height, gap, min(widest, style.PAGE)).properties(title=title)
+    lines = [*words.lines, "The list under the figure chooses the layer."]
+    page = _figure(words, body, layers, strip, f"datum.layer == {CHOSEN}", lines)
+    choice = alt.binding_select(options=layers, name="layer ")
+    return Figure(drawing, page.add_params(alt.param(name=CHOSEN, value=layers[0], bind=choice)))
 
 
-def heading(title: str, subtitle: list[str]) -> alt.TitleParams:
-    """Title of a whole figure."""
-    return alt.TitleParams(title, subtitle=subtitle, fontSize=16, anchor="start", offset=14)
+def _facets(views: Sequence[View], shown: list[str], height: int, gap: int, widest: int) -> alt.TopLevelMixin:
+    """Views of the layers shown: of one view in columns, of several in rows."""
+    names = [f"layer {one}" for one in shown]
+    rows = [view.rows[view.rows["layer"].isin(shown)] for view in views]
+    rows = [own.assign(layer="layer " + own["layer"]) for own in rows]
+    charts = [alt.layer(*view.marks, data=table(own)) for view, own in zip(views, rows, strict=True)]
+    if len(views) == 1:
+        across = 2 if len(shown) == 4 else len(shown)
+        width = min(style.each(across, gap=gap, width=WIDTH), widest)
+        facet = alt.Facet("layer:N", sort=names, title=None)
+        return charts[0].properties(width=width, height=height).facet(facet, columns=across, spacing=24)
+    width = style.each(len(views), gap=gap)
+    charts = [
+        chart.properties(width=width, height=height).facet(
+            row=alt.Row("layer:N", sort=names, header=alt.Header(title=None, labels=not place)),
+            spacing=22,
+            bounds="flush",
+        )
+        for place, chart in enumerate(charts)
+    ]
+    return alt.hconcat(*charts, spacing=14).resolve_scale(color="independent")
+
+
+def _chosen(views: Sequence[View], height: int, gap: int, widest: int) -> alt.TopLevelMixin:
+    """Views of the layer that the list chooses, two beside each other."""
+    width = widest if len(views) == 1 else style.each(2, gap=gap, width=widest)
+    charts = [
+        alt.layer(*view.marks, data=table(view.rows))
+        .transform_filter(f"datum.layer == {CHOSEN}")
+        .properties(width=width, height=height)
+        for view in views
+    ]
+    return alt.concat(*charts, columns=2, spacing=14).resolve_scale(color="independent")
+
+
+def _figure(
+    words: Words, body: alt.TopLevelMixin, layers: list[str], strip: Strip, below: str, lines: list[str]
+) -> alt.TopLevelMixin:
+    """The strip and what stands below it; `below` says which layers these are."""
+    title = heading(words.title, lines)
+    if len(layers) == 1:
+        return style.dress(body.properties(title=title))
+    x = layers_x(layers)
+    shade = alt.Chart(pd.DataFrame({"layer": layers})).transform_filter(below)
+    shade = shade.mark_bar(color=style.INK, opacity=0.07, width={"band": 1}).encode(x=x)
+    above = alt.TitleParams(words.strip, fontSize=11, fontWeight="normal", anchor="start", offset=4)
+    top = alt.layer(shade, *strip(x)).properties(
+        width=min(style.PAGE - 60, 80 * len(layers) + 100), height=STRIP, title=above
+    )
+    return style.dress(alt.vconcat(top, body, spacing=22, title=title).resolve_scale(color="independent"))
 
 
 def layers_x(layers: Sequence[str]) -> alt.X:
@@ -142,44 +156,8 @@ def layers_x(layers: Sequence[str]) -> alt.X:
     return alt.X("layer:N", scale=alt.Scale(domain=list(layers)), axis=axis)
 
 
-def _across(views: int, columns: int) -> int:
-    return 2 if views == 4 and columns > 1 else min(views, columns)
-
-
 def table(frame: pd.DataFrame) -> alt.InlineData:
     """Rows as text with six digits: a third of the size of the same rows as objects, and of any number."""
     text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     numbers = dict.fromkeys(frame.select_dtypes("number"), "number")
     return alt.InlineData(values=text, format={"type": "csv", "parse": numbers})
-
-
-def _only(*layers: str) -> Charted:
-    return lambda frame: alt.Chart(table(frame[frame["layer"].isin(layers)]))
-
-
-def _chosen(frame: pd.DataFrame) -> alt.Chart:
-    return alt.Chart(table(frame)).transform_filter(f"datum.layer == {CHOSEN}")
-
-
-def _strip(layers: Sequence[str], below: list[str] | None, strip: Strip, title: str) -> alt.LayerChart:
-    x = layers_x(layers)
-    charted = _chosen if below is None else _only(*below)
-    band = charted(pd.DataFrame({"layer": list(layers)})).mark_bar(
-        color=style.INK, opacity=0.07, width={"band": 1}
-    )
-    shades = [] if below is not None and len(below) == len(layers) else [band.encode(x=x)]
-    return alt.layer(*shades, *strip(x)).properties(
-        width=min(WIDTH - GAP, 80 * len(layers) + 100),
-        height=STRIP,
-        title=alt.TitleParams(title, fontSize=11, fontWeight="normal", anchor="start", offset=4),
-    )
-
-
-def _said(lines: pd.DataFrame, charted: Charted, width: int) -> alt.Chart:
-    rows = 1 + int(lines["words"].str.count("\n").max())
-    text = charted(lines).mark_text(
-        align="left", baseline="top", fontSize=12, color=style.INK, limit=width, lineBreak="\n"
-    )
-    return text.encode(x=alt.value(0), y=alt.value(1), text="words:N").properties(
-        width=width, height=16 * rows, view=alt.ViewBackground(stroke=None)
-    )

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from switchyard.charts import axes, style
-from switchyard.charts.routing.layers import Charted
 
 MARKS_PER_LAYER, MARKS = 1200, 16000
 """Most marks of a layer (a drawing stays below 1.5 MB) and of all layers together (a page does)."""
@@ -47,55 +46,34 @@ def _cell(values: pd.Series, cells: int) -> pd.Series:
     return ((values - values.min()) / (span or 1.0) * cells).astype(int).rename(f"{values.name}_cell")
 
 
-def drawn_points(charted: Charted, marks: pd.DataFrame, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+def drawn_points(marks: pd.DataFrame, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     """Marks of `merged`, eligible ones as green diamonds over the rest."""
     most = max(int(marks["types"].max()) if len(marks) else 1, 2)
-    shade = alt.Color(
-        "types:Q", scale=alt.Scale(type="log", domain=[1, most], range=[PALE, DARK]), legend=None
-    )
+    scale = alt.Scale(type="log", domain=[1, most], range=[PALE, DARK])
     tips = [
-        alt.Tooltip("token:N", title="token"),
-        alt.Tooltip("types:Q", title="token types here", format=","),
+        *style.tips("token", types=","),
         alt.Tooltip("x:Q", title=x["axis"]["title"], format=",.4~r"),
         alt.Tooltip("y:Q", title=y["axis"]["title"], format=".4f"),
     ]
-    base = charted(marks).encode(x=x, y=y, tooltip=tips)
-    plain = base.transform_filter("datum.eligible == 0").mark_circle(
-        size=13, opacity=1, clip=True, aria=False
-    )
-    green = base.transform_filter("datum.eligible == 1").mark_point(
-        shape="diamond",
-        size=40,
-        fill=ELIGIBLE,
-        stroke="white",
-        strokeWidth=0.8,
-        opacity=1,
-        clip=True,
-        aria=False,
-    )
-    return [plain.encode(color=shade), green]
+    base, plain = alt.Chart().encode(x=x, y=y, tooltip=tips), {"opacity": 1, "clip": True, "aria": False}
+    green = {"shape": "diamond", "size": 40, "fill": ELIGIBLE, "stroke": "white", "strokeWidth": 0.8}
+    return [
+        base.transform_filter("datum.eligible == 0")
+        .mark_circle(size=13, **plain)
+        .encode(color=alt.Color("types:Q", scale=scale, legend=None)),
+        base.transform_filter("datum.eligible == 1").mark_point(**green, **plain),
+    ]
 
 
-def frequency_x(most: int, *, field: str = "x:Q") -> alt.X:
-    """A logarithmic axis of frequencies from 1 to `most`."""
-    return log_x(most, "frequency (log)", field=field)
-
-
-def log_x(most: int, title: str, *, field: str) -> alt.X:
+def frequency_x(most: int, *, field: str = "x:Q", title: str = "frequency (log)") -> alt.X:
     """A logarithmic axis from 1 to `most` with a tick at each power of ten."""
     ticks = [10**power for power in range(len(str(most)))]
-    return alt.X(
-        field, scale=axes.log_scale([1, most]), axis={"title": title, "format": "~s", "values": ticks}
-    )
+    return axes.x(field, title, axes.log_scale([1, most]), format="~s", values=ticks, tickCount=len(ticks))
 
 
-def value_y(title: str, top: float, *, field: str = "y:Q", form: str = ".1f") -> alt.Y:
+def value_y(title: str, top: float, *, field: str = "y:Q") -> alt.Y:
     """A linear axis from 0 to `top`."""
-    return alt.Y(
-        field,
-        scale=alt.Scale(domain=[0, top], nice=False),
-        axis={"title": title, "format": form, "tickCount": 5},
-    )
+    return axes.y(field, title, axes.up_to(top), format=".1f")
 
 
 def most_in_a_mark(marks: pd.DataFrame) -> str:
