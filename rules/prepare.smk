@@ -104,6 +104,7 @@ rule train_pocket_model:
         runtime=minutes(480),
     params:
         recipe=lambda w: config["models"][w.model]["training"],
+        quantise=lambda w: config["models"][w.model].get("quantise"),
         vocabulary_size=config["corpus"]["vocabulary_size"],
         checkpoints=f"{OUT}/prepare/training/{{model}}",
         code=lambda _: STUDY.code("train_pocket_model"),

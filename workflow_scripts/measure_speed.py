@@ -8,7 +8,7 @@ import torch
 from switchyard.artifacts.digests import digests
 from switchyard.artifacts.files import read_table, write_json
 from switchyard.artifacts.stamps import sha256_json, stamp
-from switchyard.evaluation.speed import NATIVE, measure
+from switchyard.evaluation.speed import implementations, measure
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.runtime.log import logged
 from switchyard.runtime.placement import device
@@ -36,20 +36,22 @@ def main(
     pages = read_table(text, columns=["text"])["text"].to_pylist()
     tokenizer = load_tokenizer(model)
     token_ids = [token for page in pages for token in tokenizer(page)["input_ids"]]
+    loaded = load_model(model, dtype=dtype)
+    untouched = implementations(loaded)
     with bar(
-        (len(rules) + len(NATIVE)) * (speed["rounds"] + WARMUP_ROUNDS),
+        (len(rules) + len(untouched)) * (speed["rounds"] + WARMUP_ROUNDS),
         f"measure_speed {name}",
         unit="timings",
     ) as progress:
         rows = measure(
-            load_model(model, dtype=dtype),
+            loaded,
             rules,
             token_ids,
             rounds=speed["rounds"],
             warmup_rounds=WARMUP_ROUNDS,
             prefill_tokens=speed["prefill_tokens"],
             decode_tokens=speed["decode_tokens"],
-            untouched=NATIVE,
+            untouched=untouched,
             progress=progress.update,
         )
     files = {config: digests(found) for config, found in reads.items()}
@@ -60,14 +62,13 @@ def main(
     )
     rows = [{"model": name, **row} for row in rows]
     configurations = [row for row in rows if row["config"] is not None]
-    untouched = [row for row in rows if row["config"] is None]
     write_json(
         output,
         {
             "model": name,
             "device": machine,
             "rows": configurations,
-            "untouched": untouched,
+            "untouched": [row for row in rows if row["config"] is None],
             "provenance": made,
         },
     )

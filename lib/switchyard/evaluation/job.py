@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,7 +73,7 @@ def evaluate(
         code=code,
         config=it.as_json(),
         inputs=inputs,
-        model={"name": it.model, "dtype": it.dtype, "device": hardware()},
+        model={"name": it.model, "dtype": it.dtype, "device": hardware(), **packing(it.model_entry)},
     )
     head["provenance"] = {**made, "experiment": it.as_json(), "rule": it.rule_as_run(rule)}
     table = read_table(dataset)
@@ -81,6 +82,11 @@ def evaluate(
         write_experiment(
             loaded.model, loaded.tokenizer, it, rule, table, places, head=head, progress=progress.update
         )
+
+
+def packing(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What the stamp of a quantised model says of its weights."""
+    return {"quantise": entry["quantise"]} if entry.get("quantise") else {}
 
 
 def load(folder: Path, dtype: str, gpu_mem_gb: int, as_of: tuple[int, ...]) -> Loaded:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from switchyard.errors import InputError
 from switchyard.models.blocks import find_moe_blocks
+from switchyard.models.used_experts import PACKED, is_packed
 from switchyard.routing.attachment import attach
 from switchyard.routing.experts import RAGGED
 
@@ -27,6 +28,12 @@ Timing = tuple[float | None, list[float]]
 
 NATIVE = ("grouped_mm", "batched_mm")
 """Implementations of the experts, by transformers' names, that the untouched model is timed with."""
+
+
+def implementations(model: torch.nn.Module) -> tuple[str, ...]:
+    """What the untouched model is timed with: `NATIVE`, or its own where its experts are packed."""
+    return (PACKED,) if is_packed(find_moe_blocks(model)[0].experts) else NATIVE
+
 
 COPIED_BYTES = 2**30
 """`batched_mm` copies the weights of every chosen expert of every token. Prefills that would copy more in a layer do

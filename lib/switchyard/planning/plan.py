@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from switchyard.models.quantised_sizes import Quantise
 from switchyard.planning.estimate import Estimate, Row, estimates, rows
-from switchyard.planning.footprint import parameters
+from switchyard.planning.footprint import hosted_gb, parameters, weights_gb
 from switchyard.planning.jobs import Job
 from switchyard.planning.machine import Machine
 from switchyard.planning.workload import REPEAT_SAMPLES, Workload
 
 REMEDIES = {
     "host memory": "lower batch_tokens of `evaluation` and `observation`, or name fewer observation.layers",
-    "a card": "lower batch_tokens of `evaluation` and `observation`, or give the model a dtype of 16 bits",
+    "a card": "lower batch_tokens of `evaluation` and `observation`, give the model a dtype of 16 bits, or "
+    "quantise its experts",
     "disk": "set evaluation.keep_logits to false, or name a larger disk with --directory",
 }
 """What to change where a limit is exceeded."""
@@ -77,7 +80,19 @@ def _basis(found: Sequence[Estimate], total: Row, work: Workload, rate: float | 
     yield "disk: weights, traces, logs and observed counts; other files are small"
     for name in sorted({one.model for one in found if one.job.runs_model}):
         if known := work.structure(name):
-            yield f"model {name}: {parameters(known):,} weights in {work.config['models'][name]['dtype']}"
+            yield _weights(name, work.config["models"][name], known)
+
+
+def _weights(name: str, entry: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    """A model's weights and, where they are packed, what that leaves and what has to cross the bus."""
+    dtype, packed = entry["dtype"], Quantise.of(entry.get("quantise"))
+    line = f"model {name}: {parameters(known):,} weights in {dtype}"
+    if packed:
+        line += f", {packed}: {weights_gb(known, dtype):.1f} GB"
+    if moved := hosted_gb(known, dtype):
+        share = known["top_k"] / known["num_experts"]
+        line += f"; {moved:.1f} GB cross the bus where a batch uses every expert, {moved * share:.1f} GB for one token"
+    return line
 
 
 def _unknown(found: Sequence[Estimate], rate: float | None) -> Iterator[str]:

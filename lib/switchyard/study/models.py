@@ -18,7 +18,8 @@ def known_structure(
     """The structure (`switchyard.models.structure`) of an entry of `models`, as far as it is known now.
 
     From the entry's own folder or the hub's cache, the `prepared` folder, or what the entry states. A model that is
-    trained here has the shape of its recipe and the corpus' `vocabulary_size`. None where nothing is known.
+    trained here has the shape of its recipe and the corpus' `vocabulary_size`. None where nothing is known. That of an
+    entry with `quantise` holds it, too.
 
     Args:
         entry: of a resolved configuration.
@@ -26,6 +27,13 @@ def known_structure(
         root: the folder that relative paths start from.
         vocabulary_size: of the study's corpus.
     """
+    found = _structure(entry, prepared, root, vocabulary_size)
+    return {**found, "quantise": entry["quantise"]} if found and entry.get("quantise") else found
+
+
+def _structure(
+    entry: Mapping[str, Any], prepared: Path | None, root: Path, vocabulary_size: int
+) -> dict[str, Any] | None:
     if entry["source"] == "pocket" and entry.get("retrain"):
         recipe = entry["training"]
         shape = {"vocab_size": vocabulary_size, "tie_word_embeddings": True, **recipe["shape"]}
