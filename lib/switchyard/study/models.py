@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from switchyard.artifacts.stamps import CHECKOUT
+from switchyard.models.quantised_sizes import Quantise
 from switchyard.models.structure import structure
 
 
@@ -43,6 +44,22 @@ def _structure(
     if prepared is not None and (known := _read(prepared / "structure.json")) is not None:
         return known
     return dict(entry["structure"]) if entry.get("structure") else None
+
+
+def bases(models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Of each quantised entry of `models` the one that has the same weights and dtype, and is not quantised."""
+    plain = {name: _weights_of(one) for name, one in models.items() if not Quantise.of(one.get("quantise"))}
+    packed = {name: _weights_of(one) for name, one in models.items() if name not in plain}
+    found = {name: [base for base, same in plain.items() if same == own] for name, own in packed.items()}
+    return {name: same[0] for name, same in found.items() if same}
+
+
+def _weights_of(entry: Mapping[str, Any]) -> tuple:
+    """Where an entry's weights come from, and their dtype."""
+    if entry["source"] == "hub":
+        return entry["repository"], entry["revision"], entry["dtype"]
+    trained = json.dumps(entry["training"], sort_keys=True) if entry.get("retrain") else None
+    return trained or entry["path"], entry["dtype"]
 
 
 def own_config(entry: Mapping[str, Any], root: Path = Path(".")) -> dict[str, Any] | None:
