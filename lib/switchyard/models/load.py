@@ -179,12 +179,15 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         ) from error
 
 
-def load_model(folder: Path, *, dtype: str = "float32", gpu_mem_gb: int = 0) -> PreTrainedModel:
+def load_model(
+    folder: Path, *, dtype: str = "float32", gpu_mem_gb: int = 0, quantise: Quantise | None = None
+) -> PreTrainedModel:
     """The model in evaluation mode, on a card with room for it when there is one; packed if its folder says so.
 
     Args:
         dtype: float32, bfloat16 or float16.
         gpu_mem_gb: memory on a card, for weights and work, that this process leases (`switchyard.runtime.placement`).
+        quantise: instead of what the folder says.
 
     Raises:
         InputError: weights are damaged (`artifacts.digests`), or are missing or have another shape than the
@@ -196,7 +199,8 @@ def load_model(folder: Path, *, dtype: str = "float32", gpu_mem_gb: int = 0) -> 
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    where, quantise = device(gpu_mem_gb), Quantise.of_folder(folder)
+    where = device(gpu_mem_gb)
+    quantise = Quantise.of_folder(folder) if quantise is None else quantise
     model, found = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=getattr(torch, dtype),

@@ -57,7 +57,7 @@ def active_parameters(structure: Mapping[str, Any], experts: float | None = None
 def weights_gb(structure: Mapping[str, Any], dtype: str) -> float:
     """Bytes of the weights as they are loaded, GB: in `dtype` but for those that the structure's `quantise` packs."""
     plain, packed = BYTES[dtype], Quantise.of(structure.get("quantise"))
-    experts, rest = _expert_weights(structure), _linear_weights(structure)
+    experts, rest = expert_weights(structure), linear_weights(structure)
     others = parameters(structure) - experts - rest
     sizes = experts * bytes_per_weight(packed.experts, plain) + rest * bytes_per_weight(packed.rest, plain)
     return (sizes + others * plain) / GB
@@ -68,7 +68,13 @@ def hosted_gb(structure: Mapping[str, Any], dtype: str) -> float:
     packed = Quantise.of(structure.get("quantise"))
     if packed.experts_on != "host":
         return 0.0
-    return _expert_weights(structure) * bytes_per_weight(packed.experts, BYTES[dtype]) / GB
+    return experts_gb(structure, dtype)
+
+
+def experts_gb(structure: Mapping[str, Any], dtype: str) -> float:
+    """Bytes of the experts of all MoE blocks as they are loaded, GB."""
+    packed = Quantise.of(structure.get("quantise"))
+    return expert_weights(structure) * bytes_per_weight(packed.experts, BYTES[dtype]) / GB
 
 
 def expanded_gb(structure: Mapping[str, Any], dtype: str) -> float:
@@ -169,13 +175,13 @@ def _attention_weights(structure: Mapping[str, Any]) -> int:
     return 2 * structure["hidden_size"] * heads * structure["head_dim"]
 
 
-def _expert_weights(structure: Mapping[str, Any]) -> int:
+def expert_weights(structure: Mapping[str, Any]) -> int:
     """Weights of the experts of all MoE blocks."""
     expert = 3 * structure["hidden_size"] * structure["intermediate_size"]
     return structure["num_layers"] * structure["num_experts"] * expert
 
 
-def _linear_weights(structure: Mapping[str, Any]) -> int:
+def linear_weights(structure: Mapping[str, Any]) -> int:
     """Weights of the other matrices of all layers: attention and dense feed-forward blocks."""
     dense, width = _dense_layers(structure), structure["hidden_size"]
     layers = structure["num_layers"] + dense
