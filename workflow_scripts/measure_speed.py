@@ -23,6 +23,7 @@ def main(
     name: str,
     model: Path,
     dtype: str,
+    gpu_mem_gb: int,
     text: Path,
     settings: dict[str, dict],
     reads: dict[str, dict],
@@ -36,7 +37,7 @@ def main(
     pages = read_table(text, columns=["text"])["text"].to_pylist()
     tokenizer = load_tokenizer(model)
     token_ids = [token for page in pages for token in tokenizer(page)["input_ids"]]
-    loaded = load_model(model, dtype=dtype)
+    loaded = load_model(model, dtype=dtype, gpu_mem_gb=gpu_mem_gb)
     untouched = implementations(loaded)
     with bar(
         (len(rules) + len(untouched)) * (speed["rounds"] + WARMUP_ROUNDS),
@@ -80,6 +81,7 @@ if __name__ == "__main__":
             name=snakemake.wildcards.model,
             model=Path(snakemake.input.model),
             dtype=snakemake.params.dtype,
+            gpu_mem_gb=snakemake.resources.gpu_mem_gb,
             text=Path(snakemake.input.text),
             settings=snakemake.params.settings,
             reads=snakemake.params.reads,

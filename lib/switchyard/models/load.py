@@ -17,7 +17,7 @@ from switchyard.errors import InputError
 from switchyard.models.files import TOKENIZER_FILES, fault_of_folder
 from switchyard.models.quantised_sizes import QUANTISE, Quantise
 from switchyard.models.structure import length_fault
-from switchyard.runtime.placement import device
+from switchyard.runtime.placement import devices
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -184,6 +184,8 @@ def load_model(
 ) -> PreTrainedModel:
     """The model in evaluation mode, on a card with room for it when there is one; packed if its folder says so.
 
+    A model that no card holds is divided among several whole ones (`placement.devices`).
+
     Args:
         dtype: float32, bfloat16 or float16.
         gpu_mem_gb: memory on a card, for weights and work, that this process leases (`switchyard.runtime.placement`).
@@ -199,7 +201,7 @@ def load_model(
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    where = device(gpu_mem_gb)
+    where = devices(gpu_mem_gb)
     quantise = Quantise.of_folder(folder) if quantise is None else quantise
     model, found = AutoModelForCausalLM.from_pretrained(
         folder,
@@ -207,7 +209,7 @@ def load_model(
         use_safetensors=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,
-        device_map=None if where == "cpu" else {"": where},  # no second copy on the host
+        **_places(where),  # no second copy on the host
         **_packing(quantise),
         **_LOCAL,
     )
@@ -221,7 +223,17 @@ def load_model(
             else f"has weights of the wrong shape for {misshapen[0]}"
         )
         raise InputError(f"models: {folder} {fault}; fetch the checkpoint again, with its own config.json")
-    return model.eval().to(where)
+    return model.eval() if len(where) > 1 else model.eval().to(next(iter(where)))
+
+
+def _places(where: Mapping[str, int]) -> dict[str, Any]:
+    """What `from_pretrained` is given so that weights are read onto cards; layers are divided evenly among several."""
+    if "cpu" in where:
+        return {"device_map": None}
+    if len(where) == 1:
+        return {"device_map": {"": next(iter(where))}}
+    room = {int(card.rpartition(":")[2]): size for card, size in where.items()}
+    return {"device_map": "balanced", "max_memory": room}
 
 
 def _packing(quantise: Quantise) -> dict[str, Any]:

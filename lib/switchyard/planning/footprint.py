@@ -87,17 +87,24 @@ def expanded_gb(structure: Mapping[str, Any], dtype: str) -> float:
 
 
 def gpu_mem_gb(
-    structure: Mapping[str, Any] | None, dtype: str, batch_tokens: int, *, slots: int | None = None
+    structure: Mapping[str, Any] | None,
+    dtype: str,
+    batch_tokens: int,
+    *,
+    slots: int | None = None,
+    cards: int = 1,
 ) -> int:
-    """Whole GB on a card of a job that runs this model, the driver's context included, rounded up.
+    """Whole GB on cards of a job that runs this model, the drivers' contexts included, rounded up.
 
-    `slots` is the most experts that the job's rule may give a token; None stands for every expert of the model.
+    `slots` is the most experts that the job's rule may give a token; None stands for every expert of the model. With
+    several `cards` each has a context and the activations of a batch, and an uneven division costs a layer on each.
     """
     if structure is None:
         return math.ceil(CONTEXT_GB + UNKNOWN_PARAMETERS * BYTES[dtype] / GB * 1.25)
     needed = weights_gb(structure, dtype) - hosted_gb(structure, dtype)
-    needed += activations_gb(structure, dtype, batch_tokens, slots=slots)
-    return math.ceil(CONTEXT_GB + needed)
+    batch = activations_gb(structure, dtype, batch_tokens, slots=slots)
+    layer = weights_gb(structure, dtype) / structure["num_layers"] if cards > 1 else 0.0
+    return math.ceil(needed + cards * (CONTEXT_GB + batch + layer))
 
 
 def mem_mb(

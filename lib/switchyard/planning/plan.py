@@ -112,13 +112,21 @@ def _unknown(found: Sequence[Estimate], rate: float | None) -> Iterator[str]:
 def _shortages(found: Sequence[Estimate], machine: Machine) -> Iterator[str]:
     """Each limit that is exceeded, with the job that asks for most: of equal ones the first by name."""
     memory = {" ".join([one.job.rule, *one.job.wildcards.values()]): one.mem_gb or 0 for one in found}
-    cards = {name: one.gpu_mem_gb or 0 for name, one in zip(memory, found)} if machine.cards else {}
+    several = {
+        name: min(one.job.resources.get("gpu", 1) or 1, machine.cards) for name, one in zip(memory, found)
+    }
+    cards = (
+        {name: (one.gpu_mem_gb or 0) / several[name] for name, one in zip(memory, found)}
+        if machine.cards
+        else {}
+    )
     disk = {"the study's files": sum(one.disk_gb or 0 for one in found)}
     limits = (machine.mem_gb, machine.gpu_mem_gb, machine.free_gb)
     for place, needed, limit in zip(REMEDIES, (memory, cards, disk), limits):
         most = max(sorted(needed), key=needed.get, default=None)
         if most and needed[most] > limit:
-            yield f"{most}: {needed[most]:,.1f} GB of {place}, {limit:,.1f} GB are there; {REMEDIES[place]}"
+            of_each = f" (each of {several[most]})" if place == "a card" and several[most] > 1 else ""
+            yield f"{most}: {needed[most]:,.1f} GB of {place}{of_each}, {limit:,.1f} GB are there; {REMEDIES[place]}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
