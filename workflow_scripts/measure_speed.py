@@ -11,7 +11,7 @@ from switchyard.artifacts.stamps import sha256_json, stamp
 from switchyard.evaluation.speed import implementations, measure
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.runtime.log import logged
-from switchyard.runtime.placement import device
+from switchyard.runtime.placement import clocks, device
 from switchyard.runtime.progress import bar
 from switchyard.study.experiment import build_rule
 
@@ -68,6 +68,7 @@ def main(
         {
             "model": name,
             "device": machine,
+            "clocks": clocks(),
             "rows": configurations,
             "untouched": [row for row in rows if row["config"] is None],
             "provenance": made,

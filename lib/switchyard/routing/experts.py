@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 RAGGED = "switchyard_ragged"
 """Name under which `ragged_experts` is registered."""
 
+STATIC_PAIRS = 4096
+"""On a card, up to so many slots run with shapes that do not depend on values: a token's decoding is then never waited
+for. More of them would take memory for slots that are empty."""
+
+MOST_ELEMENTS = 2**31 - 1
+"""Of a tensor of rows: kernels may count its elements in 32 bits."""
+
 _own: WeakKeyDictionary[nn.Module, Callable[..., Tensor]] = WeakKeyDictionary()
 
 
@@ -30,10 +37,14 @@ def ragged_experts(experts: nn.Module, hidden: Tensor, index: Tensor, weights: T
     """The weighted sum of each token's experts, [tokens, hidden_size]; 0 where it has none.
 
     `index` and `weights` are [tokens, slots]; a slot that holds num_experts is dropped before any product. Where no
-    slot is empty the call is the model's own (see `remember`), so that feature off equals plain, bit for bit. Of packed
+    slot is empty the call is the model's own (see `remember`), so that feature off equals plain, bit for bit; but for a few
+    rows on a card, where the host would have to wait to know. Of packed
     experts (`switchyard.models.packed`) the used ones are expanded.
     """
-    if torch.compiler.is_compiling():
+    if len(hidden) > 1 and index.numel() * _widest(experts) > MOST_ELEMENTS:
+        halves = [part.chunk(2) for part in (hidden, index, weights)]
+        return torch.cat([ragged_experts(experts, *half) for half in zip(*halves)])
+    if torch.compiler.is_compiling() or (_is_on_card(hidden) and index.numel() <= STATIC_PAIRS):
         experts, index = only_used(experts, index) if is_packed(experts) else (experts, index)
         return _with_fixed_shapes(experts, hidden, index, weights)
     kept = (index < experts.num_experts).flatten().nonzero().squeeze(-1)  # [pairs], in token order
@@ -51,6 +62,15 @@ def ragged_experts(experts: nn.Module, hidden: Tensor, index: Tensor, weights: T
     token = kept // index.shape[-1]
     outputs = _grouped_experts(experts, hidden.index_select(0, token[order]), expert)
     return _sum_by_token(outputs, order, token, used, len(hidden)).to(hidden.dtype)
+
+
+def _widest(experts: nn.Module) -> int:
+    """The most elements that a row of an expert's matrices has before or after them."""
+    return max(getattr(experts, "gate_up_proj" if experts.has_gate else "up_proj").shape[-2:])
+
+
+def _is_on_card(hidden: Tensor) -> bool:
+    return hidden.is_cuda
 
 
 def own_implementation(experts: nn.Module, name: str | None) -> Callable[..., Tensor]:
@@ -76,7 +96,7 @@ def forget(experts: nn.Module) -> None:
 
 
 def _with_fixed_shapes(experts: nn.Module, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
-    """The same sums without a shape that depends on values, for `torch.compile`.
+    """The same sums without a shape that depends on values, for `torch.compile` and for decoding on a card.
 
     Empty slots are sorted behind the last expert's rows. The grouped product leaves their rows as they are, so that
     they take memory and no product.

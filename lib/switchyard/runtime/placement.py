@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -148,6 +149,29 @@ def hardware() -> str:
     if not torch.cuda.is_available():
         return "cpu"
     return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
+
+
+def clocks() -> list[dict[str, str]] | None:
+    """Clocks of all cards as nvidia-smi reports them, with their limits and temperatures; None without a card."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    names = (
+        "uuid",
+        "clocks.sm",
+        "clocks.max.sm",
+        "clocks.mem",
+        "temperature.gpu",
+        "power.draw",
+        "power.limit",
+    )
+    command = ["nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader"]
+    try:
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError) as error:
+        return [{"unknown": f"nvidia-smi: {error}"}]
+    return [dict(zip(names, (value.strip() for value in line.split(",")))) for line in lines]
 
 
 def visible() -> list[Card]:

@@ -329,3 +329,12 @@ def test_a_full_card_is_one_line_with_a_remedy(tmp_path: Path) -> None:
     (line,) = (tmp_path / "job.log").read_text().splitlines()
     assert line.startswith("switchyard: error: ")
     assert "batch_tokens" in line and "gpu_mem_gb" in line
+
+
+def test_clocks_are_those_of_nvidia_smi(made_up: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "GPU-1, 1980 MHz, 1980 MHz, 2619 MHz, 41, 120.10 W, 700.00 W\n"
+    monkeypatch.setattr(gpus.subprocess, "run", lambda command, **_: SimpleNamespace(stdout=line))
+    (found,) = gpus.clocks()
+    assert found["clocks.sm"] == "1980 MHz" and found["power.limit"] == "700.00 W"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpus.clocks() is None
