@@ -37,9 +37,8 @@ def ragged_experts(experts: nn.Module, hidden: Tensor, index: Tensor, weights: T
     """The weighted sum of each token's experts, [tokens, hidden_size]; 0 where it has none.
 
     `index` and `weights` are [tokens, slots]; a slot that holds num_experts is dropped before any product. Where no
-    slot is empty the call is the model's own (see `remember`), so that feature off equals plain, bit for bit; but for a few
-    rows on a card, where the host would have to wait to know. Of packed
-    experts (`switchyard.models.packed`) the used ones are expanded.
+    slot is empty the call is the model's own (see `remember`), so that feature off equals plain, bit for bit; but for a
+    few rows on a card, where the host would have to wait to know. Of packed experts, the used ones are expanded.
     """
     if len(hidden) > 1 and index.numel() * _widest(experts) > MOST_ELEMENTS:
         halves = [part.chunk(2) for part in (hidden, index, weights)]
