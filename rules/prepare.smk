@@ -129,7 +129,7 @@ rule fetch_model:
     params:
         entry=lambda w: {
             key: config["models"][w.model].get(key)
-            for key in ("source", "path", "repository", "revision", "structure")
+            for key in ("source", "path", "repository", "revision", "structure", "quantise")
         },
         code=lambda _: STUDY.code("fetch_model"),
     script:

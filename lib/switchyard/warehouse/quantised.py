@@ -30,8 +30,8 @@ GROUP BY ALL ORDER BY ALL
 """Per layer and sample, of a the base and b the packed model: tokens with another set of experts, and sums."""
 
 _LOGITS = """
-sum(list_sum(list_transform(list_zip(a.router_logits, b.router_logits), p -> (p[1] - p[2]) ** 2))
-    / len(a.router_logits)) AS squares, sum(list_var_pop(a.router_logits)) AS variance
+sum(list_distance(a.router_logits::DOUBLE[], b.router_logits::DOUBLE[]) ** 2 / len(a.router_logits)) AS squares,
+sum(list_aggregate(a.router_logits::DOUBLE[], 'var_pop')) AS variance
 """
 
 
