@@ -54,7 +54,7 @@ def _changed(frame: pd.DataFrame, color: alt.Color) -> alt.LayerChart:
     tips += [
         alt.Tooltip(f"{name}:Q", format=".3f") for name in ("changed_share", "kept_share", "logit_error")
     ]
-    dash = alt.StrokeDash("dataset:N", title="dataset")
+    dash = alt.StrokeDash("dataset:N", title="dataset", legend=alt.Legend(symbolType="stroke"))
     lines = alt.Chart(frame).mark_line(point=alt.OverlayMarkDef(size=18), strokeWidth=1.4)
     spread = alt.Chart(frame).mark_rule(strokeWidth=1)
     layers = (
