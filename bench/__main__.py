@@ -19,6 +19,7 @@ from bench.paired import HEADER
 NAMES = (
     "selection",
     "attached",
+    "quantised",
     "var",
     "profile",
     "trace",

@@ -4,7 +4,10 @@ Reads   evaluate/{model}/traces/, evaluate/{model}/scores/, evaluate/{model}/spe
 Writes  study.duckdb                            documented tables and views; the 16 metrics in SQL
         evaluate/{model}/logs/{config}_{dataset}.json   the summary of each experiment
         aggregate/*.parquet, .csv, .json        results, configurations, layers, usage, comparisons
+        aggregate/quantised_{routing,losses}.parquet, publish/quantised/   where models are quantised: what that changes
 """
+
+QUANTISED = STUDY.quantised()
 
 PRINTED = expand(
     f"{OUT}/aggregate/{{table}}.{{ending}}",
@@ -36,6 +39,9 @@ rule aggregate_all:
         PRINTED,
         STORED,
         COMPARED,
+        expand(
+            f"{OUT}/aggregate/quantised_{{table}}.parquet", table=["routing", "losses"] if QUANTISED else []
+        ),
 
 
 rule build_warehouse:
@@ -117,3 +123,51 @@ rule compare_at_equal_compute:
         code=lambda _: STUDY.code("compare_at_equal_compute"),
     script:
         "../workflow_scripts/compare_at_equal_compute.py"
+
+
+if QUANTISED:
+
+    rule compare_quantised:
+        """Compare each quantised model with the same weights as they are: experts of a token, router logits, loss."""
+        input:
+            STUDY.files("evaluate/{model}/traces/{config}_{dataset}.parquet", sum(QUANTISED, ())),
+            STUDY.files("evaluate/{model}/scores/{config}_{dataset}.parquet", sum(QUANTISED, ())),
+        output:
+            routing=f"{OUT}/aggregate/quantised_routing.parquet",
+            losses=f"{OUT}/aggregate/quantised_losses.parquet",
+            drawing=report(
+                f"{OUT}/publish/quantised/quantised_routing.svg",
+                caption="../reports/captions/quantised_routing.rst",
+                category="Quantised models",
+                labels={"figure": "quantised_routing", "format": "SVG"},
+            ),
+            page=f"{OUT}/publish/quantised/quantised_routing.html",
+            image=f"{OUT}/publish/quantised/quantised_routing.png",
+        log:
+            f"{LOGS}/compare_quantised.log",
+        benchmark:
+            f"{LOGS}/compare_quantised.tsv"
+        conda:
+            "../envs/report.yaml"
+        params:
+            pairs=[
+                {
+                    "model": own.model,
+                    "base": base.model,
+                    "dataset": own.dataset,
+                    "trace": STUDY.files("evaluate/{model}/traces/{config}_{dataset}.parquet", [own])[0],
+                    "base_trace": STUDY.files("evaluate/{model}/traces/{config}_{dataset}.parquet", [base])[
+                        0
+                    ],
+                    "scores": STUDY.files("evaluate/{model}/scores/{config}_{dataset}.parquet", [own])[0],
+                    "base_scores": STUDY.files("evaluate/{model}/scores/{config}_{dataset}.parquet", [base])[
+                        0
+                    ],
+                }
+                for own, base in QUANTISED
+            ],
+            quantise={own.model: config["models"][own.model]["quantise"] for own, _ in QUANTISED},
+            keeps_logits=all(STUDY.experiment(*key).run.keep_logits for pair in QUANTISED for key in pair),
+            code=lambda _: STUDY.code("compare_quantised"),
+        script:
+            "../workflow_scripts/compare_quantised.py"

@@ -104,6 +104,7 @@ rule train_pocket_model:
         runtime=minutes(480),
     params:
         recipe=lambda w: config["models"][w.model]["training"],
+        quantise=lambda w: config["models"][w.model].get("quantise"),
         vocabulary_size=config["corpus"]["vocabulary_size"],
         checkpoints=f"{OUT}/prepare/training/{{model}}",
         code=lambda _: STUDY.code("train_pocket_model"),
@@ -128,7 +129,7 @@ rule fetch_model:
     params:
         entry=lambda w: {
             key: config["models"][w.model].get(key)
-            for key in ("source", "path", "repository", "revision", "structure")
+            for key in ("source", "path", "repository", "revision", "structure", "quantise")
         },
         code=lambda _: STUDY.code("fetch_model"),
     script:

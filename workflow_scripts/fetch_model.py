@@ -7,7 +7,14 @@ from switchyard.artifacts.digests import write_digests
 from switchyard.artifacts.files import atomic, write_json
 from switchyard.artifacts.stamps import stamp
 from switchyard.models.blocks import check_stated
-from switchyard.models.load import check_folder, copy_folder, hub_folder, link_hub_snapshot, load_config
+from switchyard.models.load import (
+    check_folder,
+    copy_folder,
+    hub_folder,
+    link_hub_snapshot,
+    load_config,
+    write_quantise,
+)
 from switchyard.models.routers import check_family
 from switchyard.runtime.log import logged
 from switchyard.study.models import checkpoint_folder
@@ -26,6 +33,7 @@ def main(*, entry: dict[str, Any], output: Path, code: str) -> None:
         check_folder(source)
         if entry["source"] != "hub":
             copy_folder(source, partial)
+        structure |= write_quantise(partial, entry.get("quantise"))
         settings = {key: value for key, value in entry.items() if key != "path"}
         made = stamp(code=code, config=settings, inputs=write_digests(partial))
         write_json(partial / "structure.json", {**structure, "provenance": made})

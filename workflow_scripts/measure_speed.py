@@ -8,10 +8,10 @@ import torch
 from switchyard.artifacts.digests import digests
 from switchyard.artifacts.files import read_table, write_json
 from switchyard.artifacts.stamps import sha256_json, stamp
-from switchyard.evaluation.speed import NATIVE, measure
+from switchyard.evaluation.speed import implementations, measure
 from switchyard.models.load import folder_digest, load_model, load_tokenizer
 from switchyard.runtime.log import logged
-from switchyard.runtime.placement import device
+from switchyard.runtime.placement import clocks, device
 from switchyard.runtime.progress import bar
 from switchyard.study.experiment import build_rule
 
@@ -23,6 +23,7 @@ def main(
     name: str,
     model: Path,
     dtype: str,
+    gpu_mem_gb: int,
     text: Path,
     settings: dict[str, dict],
     reads: dict[str, dict],
@@ -36,20 +37,22 @@ def main(
     pages = read_table(text, columns=["text"])["text"].to_pylist()
     tokenizer = load_tokenizer(model)
     token_ids = [token for page in pages for token in tokenizer(page)["input_ids"]]
+    loaded = load_model(model, dtype=dtype, gpu_mem_gb=gpu_mem_gb)
+    untouched = implementations(loaded)
     with bar(
-        (len(rules) + len(NATIVE)) * (speed["rounds"] + WARMUP_ROUNDS),
+        (len(rules) + len(untouched)) * (speed["rounds"] + WARMUP_ROUNDS),
         f"measure_speed {name}",
         unit="timings",
     ) as progress:
         rows = measure(
-            load_model(model, dtype=dtype),
+            loaded,
             rules,
             token_ids,
             rounds=speed["rounds"],
             warmup_rounds=WARMUP_ROUNDS,
             prefill_tokens=speed["prefill_tokens"],
             decode_tokens=speed["decode_tokens"],
-            untouched=NATIVE,
+            untouched=untouched,
             progress=progress.update,
         )
     files = {config: digests(found) for config, found in reads.items()}
@@ -60,14 +63,14 @@ def main(
     )
     rows = [{"model": name, **row} for row in rows]
     configurations = [row for row in rows if row["config"] is not None]
-    untouched = [row for row in rows if row["config"] is None]
     write_json(
         output,
         {
             "model": name,
             "device": machine,
+            "clocks": clocks(),
             "rows": configurations,
-            "untouched": untouched,
+            "untouched": [row for row in rows if row["config"] is None],
             "provenance": made,
         },
     )
@@ -79,6 +82,7 @@ if __name__ == "__main__":
             name=snakemake.wildcards.model,
             model=Path(snakemake.input.model),
             dtype=snakemake.params.dtype,
+            gpu_mem_gb=snakemake.resources.gpu_mem_gb,
             text=Path(snakemake.input.text),
             settings=snakemake.params.settings,
             reads=snakemake.params.reads,

@@ -8,6 +8,7 @@ from typing import Any
 from switchyard.artifacts.files import atomic, read_json, read_table, write_json
 from switchyard.artifacts.stamps import stamp
 from switchyard.models.blocks import describe
+from switchyard.models.load import write_quantise
 from switchyard.models.pocket import Recipe, encode, save_pocket, save_step, step_folder, train
 from switchyard.runtime.log import logged
 from switchyard.runtime.placement import device
@@ -19,6 +20,7 @@ def main(
     *,
     name: str,
     recipe: Recipe,
+    quantise: dict[str, str] | None,
     vocabulary_size: int,
     corpus: Path,
     output: Path,
@@ -48,7 +50,8 @@ def main(
     made = stamp(code=code, config={"vocabulary_size": vocabulary_size}, inputs={"corpus": corpus})
     with atomic(output) as folder:
         save_pocket(folder, model, tokenizer, recipe, log)
-        write_json(folder / "structure.json", {**describe(model.config), "provenance": made})
+        structure = describe(model.config) | write_quantise(folder, quantise)
+        write_json(folder / "structure.json", {**structure, "provenance": made})
     with atomic(kept) as folder:
         for step in recipe.kept_steps:
             shutil.copytree(step_folder(staged, step), step_folder(folder, step))
@@ -78,6 +81,7 @@ if __name__ == "__main__":
         main(
             name=snakemake.wildcards.model,
             recipe=Recipe(**settings),
+            quantise=snakemake.params.quantise,
             vocabulary_size=snakemake.params.vocabulary_size,
             corpus=Path(snakemake.input.corpus),
             output=Path(snakemake.output.model),

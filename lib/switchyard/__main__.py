@@ -30,9 +30,11 @@ def describe(arguments: argparse.Namespace) -> None:
     import json
 
     from switchyard.models.load import load_config
+    from switchyard.models.quantised_sizes import Quantise
     from switchyard.models.routers import check_family
 
-    print(json.dumps(check_family(load_config(arguments.model)), indent=2))
+    structure, packed = check_family(load_config(arguments.model)), Quantise.of_folder(arguments.model)
+    print(json.dumps(structure | ({"quantise": packed.as_json()} if packed else {}), indent=2))
 
 
 def ship_models(arguments: argparse.Namespace) -> None:

@@ -21,6 +21,8 @@ EXPERIMENTS = {
     "factors.yaml": 552,
     "olmoe.yaml": 195,
     "code.yaml": 5,
+    "mixtral.yaml": 16,
+    "quantised.yaml": 36,
 }
 """Of the studies that change the sets or the models; the others run the 60, their controls and the second model."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import torch
 from switchyard.artifacts.digests import DIGESTS, digests
 from switchyard.artifacts.files import read_json, read_table
 from switchyard.artifacts.stamps import stamp
+from switchyard.errors import InputError
 from switchyard.evaluation.experiment import count_sequences
 from switchyard.evaluation.run import Files, write_experiment
 from switchyard.models.load import check_length, folder_digest, load_model, load_tokenizer
@@ -65,14 +67,16 @@ def evaluate(
     folder, places = Path(model), Files(**{name: Path(path) for name, path in files.items()})
     read = digests(reads)
     rule = it.build_rule(reads)
-    head = it.head(rule, read_json(folder / "structure.json"))
+    structure = read_json(folder / "structure.json")
+    check_packing(structure, it.model_entry, folder)
+    head = it.head(rule, structure)
     loaded = load(folder, it.dtype, gpu_mem_gb, written(folder))
     inputs = {"model": loaded.digest, "dataset": dataset, **read}
     made = stamp(
         code=code,
         config=it.as_json(),
         inputs=inputs,
-        model={"name": it.model, "dtype": it.dtype, "device": hardware()},
+        model={"name": it.model, "dtype": it.dtype, "device": hardware(), **packing(it.model_entry)},
     )
     head["provenance"] = {**made, "experiment": it.as_json(), "rule": it.rule_as_run(rule)}
     table = read_table(dataset)
@@ -81,6 +85,20 @@ def evaluate(
         write_experiment(
             loaded.model, loaded.tokenizer, it, rule, table, places, head=head, progress=progress.update
         )
+
+
+def check_packing(structure: Mapping[str, Any], entry: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a prepared folder that loads its model in another format than the study's entry says."""
+    if structure.get("quantise") != entry.get("quantise"):
+        raise InputError(
+            f"models: {folder} is prepared with quantise {structure.get('quantise')}, the study says "
+            f"{entry.get('quantise')}; remove the folder, then the same command makes it again"
+        )
+
+
+def packing(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What the stamp of a quantised model says of its weights."""
+    return {"quantise": entry["quantise"]} if entry.get("quantise") else {}
 
 
 def load(folder: Path, dtype: str, gpu_mem_gb: int, as_of: tuple[int, ...]) -> Loaded:

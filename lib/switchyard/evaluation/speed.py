@@ -19,6 +19,7 @@ from torch import Tensor
 
 from switchyard.errors import InputError
 from switchyard.models.blocks import find_moe_blocks
+from switchyard.models.used_experts import PACKED, is_packed
 from switchyard.routing.attachment import attach
 from switchyard.routing.experts import RAGGED
 
@@ -27,6 +28,12 @@ Timing = tuple[float | None, list[float]]
 
 NATIVE = ("grouped_mm", "batched_mm")
 """Implementations of the experts, by transformers' names, that the untouched model is timed with."""
+
+
+def implementations(model: torch.nn.Module) -> tuple[str, ...]:
+    """What the untouched model is timed with: `NATIVE`, or its own where its experts are packed."""
+    return (PACKED,) if is_packed(find_moe_blocks(model)[0].experts) else NATIVE
+
 
 COPIED_BYTES = 2**30
 """`batched_mm` copies the weights of every chosen expert of every token. Prefills that would copy more in a layer do
@@ -180,11 +187,9 @@ def _prefill_batch(token_ids: list[int], prefill_tokens: int, sequence_length: i
 
 @torch.inference_mode()
 def _time_prefill(model: Any, input_ids: Tensor) -> float:
-    _wait(model)
-    start = time.perf_counter()
-    model(input_ids=input_ids, use_cache=False, logits_to_keep=1)
-    _wait(model)
-    return time.perf_counter() - start
+    with _Seconds(model) as seconds:
+        model(input_ids=input_ids, use_cache=False, logits_to_keep=1)
+    return seconds.value
 
 
 def _time_decode(model: Any, input_ids: Tensor, prompt_tokens: int) -> list[float]:
@@ -204,17 +209,34 @@ def _time_steps(model: Any, input_ids: Tensor, cache: Any) -> list[float]:
     """Milliseconds of each token of input_ids [1, time] after what is in the cache."""
     latencies = []
     for token in input_ids.split(1, dim=1):
-        _wait(model)
-        start = time.perf_counter()
-        cache = model(input_ids=token, past_key_values=cache, use_cache=True).past_key_values
-        _wait(model)
-        latencies.append(1000 * (time.perf_counter() - start))
+        with _Seconds(model) as seconds:
+            cache = model(input_ids=token, past_key_values=cache, use_cache=True).past_key_values
+        latencies.append(1000 * seconds.value)
     return latencies
 
 
-def _wait(model: Any) -> None:
-    if model.device.type == "cuda":
-        torch.cuda.synchronize(model.device)
+class _Seconds:
+    """Seconds of a `with` block: the host's clock, or on a card the time between two events of its stream."""
+
+    value = 0.0
+
+    def __init__(self, model: Any) -> None:
+        self._device: torch.device = model.device
+
+    def __enter__(self) -> _Seconds:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+            self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+            self._events[0].record()
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.value = time.perf_counter() - self._start
+        if self._device.type == "cuda":
+            self._events[1].record()
+            torch.cuda.synchronize(self._device)
+            self.value = self._events[0].elapsed_time(self._events[1]) / 1000
 
 
 def _summary(name: str | None, experts: str, timings: list[Timing], prefill_tokens: int) -> dict[str, Any]:

@@ -34,7 +34,8 @@ def find_moe_blocks(model: nn.Module) -> list[MoEBlock]:
     """Every block with a router (`gate` or `router`) and fused `experts`, in the order of the layers.
 
     A block is recognised by what it holds, not by its class: the router's `weight` is [num_experts, hidden_size] and
-    `experts` knows the same `num_experts` and keeps its matrices in one 3-D parameter.
+    `experts` knows the same `num_experts` and keeps its matrices in one 3-D parameter, or packed
+    (`switchyard.models.packed`).
 
     Raises InputError for a model without such a block, naming the model type.
     """
@@ -93,7 +94,10 @@ def _is_moe_block(module: nn.Module) -> bool:
     if num_experts is None or getattr(weight, "ndim", 0) != 2:
         return False
     fused = any(parameter.ndim == 3 for parameter in experts.parameters(recurse=False))
-    return weight.shape[0] == num_experts and (fused or hasattr(experts, "parametrizations"))
+    joined = (
+        fused or hasattr(experts, "parametrizations") or hasattr(getattr(experts, "down_proj", None), "codes")
+    )
+    return weight.shape[0] == num_experts and joined
 
 
 def _router(module: nn.Module) -> nn.Module | None:

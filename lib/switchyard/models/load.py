@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
 from switchyard.artifacts.digests import DIGESTS, check_weights, known_digests
-from switchyard.artifacts.files import read_json
+from switchyard.artifacts.files import read_json, write_json
 from switchyard.artifacts.stamps import sha256_file, sha256_json
 from switchyard.errors import InputError
 from switchyard.models.files import TOKENIZER_FILES, fault_of_folder
+from switchyard.models.quantised_sizes import QUANTISE, Quantise
 from switchyard.models.structure import length_fault
-from switchyard.runtime.placement import device
+from switchyard.runtime.placement import devices
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -95,6 +96,14 @@ def check_folder(folder: Path) -> None:
     check_tokenizer(load_tokenizer(folder), load_config(folder).get_text_config().vocab_size, folder)
 
 
+def write_quantise(folder: Path, stated: Mapping[str, str] | None) -> dict[str, Any]:
+    """Say in a model folder how it is to be loaded; returns what its structure says of that."""
+    if not stated:
+        return {}
+    write_json(folder / QUANTISE, stated)
+    return {"quantise": dict(stated)}
+
+
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, vocab_size: int, folder: Path) -> None:
     """Raise InputError for a tokenizer with ids beyond the model's `vocab_size` embeddings, or that begins no text."""
     ids = {token: number for token, number in tokenizer.get_vocab().items() if number >= vocab_size}
@@ -170,12 +179,17 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         ) from error
 
 
-def load_model(folder: Path, *, dtype: str = "float32", gpu_mem_gb: int = 0) -> PreTrainedModel:
-    """The model in evaluation mode, on a card with room for it when there is one.
+def load_model(
+    folder: Path, *, dtype: str = "float32", gpu_mem_gb: int = 0, quantise: Quantise | None = None
+) -> PreTrainedModel:
+    """The model in evaluation mode, on a card with room for it when there is one; packed if its folder says so.
+
+    A model that no card holds is divided among several whole ones (`placement.devices`).
 
     Args:
         dtype: float32, bfloat16 or float16.
         gpu_mem_gb: memory on a card, for weights and work, that this process leases (`switchyard.runtime.placement`).
+        quantise: instead of what the folder says.
 
     Raises:
         InputError: weights are damaged (`artifacts.digests`), or are missing or have another shape than the
@@ -187,18 +201,21 @@ def load_model(folder: Path, *, dtype: str = "float32", gpu_mem_gb: int = 0) -> 
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    where = device(gpu_mem_gb)
+    where = devices(gpu_mem_gb)
+    quantise = Quantise.of_folder(folder) if quantise is None else quantise
     model, found = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=getattr(torch, dtype),
         use_safetensors=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,
-        device_map=None if where == "cpu" else {"": where},  # no second copy on the host
+        **_places(where),  # no second copy on the host
+        **_packing(quantise),
         **_LOCAL,
     )
     missing = sorted(str(key) for key in found["missing_keys"])
     misshapen = sorted(str(key[0]) for key in found["mismatched_keys"])
+    misshapen += getattr(getattr(model, "hf_quantizer", None), "misshapen", [])
     if missing or misshapen:
         fault = (
             f"has no weights for {missing[0]}"
@@ -206,4 +223,25 @@ def load_model(folder: Path, *, dtype: str = "float32", gpu_mem_gb: int = 0) -> 
             else f"has weights of the wrong shape for {misshapen[0]}"
         )
         raise InputError(f"models: {folder} {fault}; fetch the checkpoint again, with its own config.json")
-    return model.eval().to(where)
+    return model.eval() if len(where) > 1 else model.eval().to(next(iter(where)))
+
+
+def _places(where: Mapping[str, int]) -> dict[str, Any]:
+    """What `from_pretrained` is given so that weights are read onto cards; layers are divided evenly among several."""
+    if "cpu" in where:
+        return {"device_map": None}
+    if len(where) == 1:
+        return {"device_map": {"": next(iter(where))}}
+    room = {int(card.rpartition(":")[2]): size for card, size in where.items()}
+    return {"device_map": "balanced", "max_memory": room}
+
+
+def _packing(quantise: Quantise) -> dict[str, Any]:
+    """What `from_pretrained` is given so that weights are packed as they are read."""
+    if not quantise:
+        return {}
+    from switchyard.models.quantise import PackedConfig
+    from switchyard.models.used_experts import PACKED
+
+    how = {"quantization_config": PackedConfig(quantise.as_json())}
+    return how if quantise.experts == "none" else {**how, "experts_implementation": PACKED}

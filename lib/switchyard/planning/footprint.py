@@ -5,7 +5,8 @@ I that of an expert, E its experts, L its MoE blocks, V its vocabulary, S the mo
 bytes of a number. docs/scaling.md compares the formulas with measured peaks.
 
 A structure's `num_layers` counts MoE blocks and `num_hidden_layers`, where it is given, all layers. Layers that are no
-MoE blocks are dense: each has one MLP of `dense_intermediate_size`.
+MoE blocks are dense: each has one MLP of `dense_intermediate_size`. Its `quantise`, where it has one, is that of the
+model's entry.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any
+
+from switchyard.models.quantised_sizes import Quantise, bytes_per_weight
 
 GB = 10**9
 
@@ -52,21 +55,56 @@ def active_parameters(structure: Mapping[str, Any], experts: float | None = None
 
 
 def weights_gb(structure: Mapping[str, Any], dtype: str) -> float:
-    """Bytes of the weights in `dtype`, GB."""
-    return parameters(structure) * BYTES[dtype] / GB
+    """Bytes of the weights as they are loaded, GB: in `dtype` but for those that the structure's `quantise` packs."""
+    plain, packed = BYTES[dtype], Quantise.of(structure.get("quantise"))
+    experts, rest = expert_weights(structure), linear_weights(structure)
+    others = parameters(structure) - experts - rest
+    sizes = experts * bytes_per_weight(packed.experts, plain) + rest * bytes_per_weight(packed.rest, plain)
+    return (sizes + others * plain) / GB
+
+
+def hosted_gb(structure: Mapping[str, Any], dtype: str) -> float:
+    """Bytes of the experts that stay in host memory although there is a card, GB; a prefill moves all of them."""
+    packed = Quantise.of(structure.get("quantise"))
+    if packed.experts_on != "host":
+        return 0.0
+    return experts_gb(structure, dtype)
+
+
+def experts_gb(structure: Mapping[str, Any], dtype: str) -> float:
+    """Bytes of the experts of all MoE blocks as they are loaded, GB."""
+    packed = Quantise.of(structure.get("quantise"))
+    return expert_weights(structure) * bytes_per_weight(packed.experts, BYTES[dtype]) / GB
+
+
+def expanded_gb(structure: Mapping[str, Any], dtype: str) -> float:
+    """The largest matrix that packed weights are expanded to, of a layer with all experts used, GB; 0 for others."""
+    packed, number = Quantise.of(structure.get("quantise")), BYTES[dtype]
+    width, inner = structure["hidden_size"], structure["intermediate_size"]
+    experts = 2 * structure["num_experts"] * width * inner if packed.experts != "none" else 0
+    rest = width * max(structure["num_heads"] * structure["head_dim"], _dense_width(structure))
+    return number * max(experts, rest if packed.rest != "none" else 0) / GB
 
 
 def gpu_mem_gb(
-    structure: Mapping[str, Any] | None, dtype: str, batch_tokens: int, *, slots: int | None = None
+    structure: Mapping[str, Any] | None,
+    dtype: str,
+    batch_tokens: int,
+    *,
+    slots: int | None = None,
+    cards: int = 1,
 ) -> int:
-    """Whole GB on a card of a job that runs this model, the driver's context included, rounded up.
+    """Whole GB on cards of a job that runs this model, the drivers' contexts included, rounded up.
 
-    `slots` is the most experts that the job's rule may give a token; None stands for every expert of the model.
+    `slots` is the most experts that the job's rule may give a token; None stands for every expert of the model. With
+    several `cards` each has a context and the activations of a batch, and an uneven division costs a layer on each.
     """
     if structure is None:
         return math.ceil(CONTEXT_GB + UNKNOWN_PARAMETERS * BYTES[dtype] / GB * 1.25)
-    needed = weights_gb(structure, dtype) + activations_gb(structure, dtype, batch_tokens, slots=slots)
-    return math.ceil(CONTEXT_GB + needed)
+    needed = weights_gb(structure, dtype) - hosted_gb(structure, dtype)
+    batch = activations_gb(structure, dtype, batch_tokens, slots=slots)
+    layer = weights_gb(structure, dtype) / structure["num_layers"] if cards > 1 else 0.0
+    return math.ceil(needed + cards * (CONTEXT_GB + batch + layer))
 
 
 def mem_mb(
@@ -89,7 +127,7 @@ def activations_gb(
     A layer and the head are never at work at once, so the larger of the two counts: T * S rows of experts, of which
     input H, two projections 2 I, and their gated product with a copy 2 I live together; T such rows of a dense MLP; or
     T * V logits of scored tokens. Beside it the hidden states with float32 copies for norms, attention, and T * L * E
-    router logits.
+    router logits, and of packed weights one expanded matrix (`expanded_gb`).
     """
     width, number = structure["hidden_size"], BYTES[dtype]
     heads = structure["num_heads"] + structure["num_key_value_heads"]
@@ -100,7 +138,8 @@ def activations_gb(
     head = structure["vocab_size"] * number
     states = width * (4 * number + 3 * 4) + 2 * heads * structure["head_dim"] * number
     routers = 4 * structure["num_layers"] * structure["num_experts"]
-    return (batch_tokens * (max(pairs, dense, head) + states + routers) + _LIKELIHOOD_BYTES) / GB
+    batch = batch_tokens * (max(pairs, dense, head) + states + routers) + _LIKELIHOOD_BYTES
+    return batch / GB + expanded_gb(structure, dtype)
 
 
 def trace_gb(structure: Mapping[str, Any], batch_tokens: int, *, slots: int | None = None) -> float:
@@ -127,7 +166,7 @@ def _weights(structure: Mapping[str, Any], experts: float) -> float:
     """Weights of all layers and the last norm, with so many experts in each layer."""
     width, head = structure["hidden_size"], structure["head_dim"]
     queries, keys = structure["num_heads"] * head, structure["num_key_value_heads"] * head
-    attention = 2 * width * (queries + keys)  # queries, keys, values, output
+    attention = _attention_weights(structure)
     of_heads = {"olmoe": queries + keys, "qwen3_moe": 2 * head}  # norms of queries and keys
     norms = 2 * width + of_heads.get(structure["model_type"], 0)
     router = structure["num_experts"] * width
@@ -135,6 +174,25 @@ def _weights(structure: Mapping[str, Any], experts: float) -> float:
     moe, dense = structure["num_layers"], _dense_layers(structure)
     mlps = moe * (router + experts * expert) + dense * 3 * width * _dense_width(structure)
     return (moe + dense) * (attention + norms) + mlps + width
+
+
+def _attention_weights(structure: Mapping[str, Any]) -> int:
+    """Weights of queries, keys, values and output of a layer."""
+    heads = structure["num_heads"] + structure["num_key_value_heads"]
+    return 2 * structure["hidden_size"] * heads * structure["head_dim"]
+
+
+def expert_weights(structure: Mapping[str, Any]) -> int:
+    """Weights of the experts of all MoE blocks."""
+    expert = 3 * structure["hidden_size"] * structure["intermediate_size"]
+    return structure["num_layers"] * structure["num_experts"] * expert
+
+
+def linear_weights(structure: Mapping[str, Any]) -> int:
+    """Weights of the other matrices of all layers: attention and dense feed-forward blocks."""
+    dense, width = _dense_layers(structure), structure["hidden_size"]
+    layers = structure["num_layers"] + dense
+    return layers * _attention_weights(structure) + 3 * dense * width * _dense_width(structure)
 
 
 def _dense_layers(structure: Mapping[str, Any]) -> int:

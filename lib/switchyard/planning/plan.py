@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from switchyard.models.quantised_sizes import Quantise
 from switchyard.planning.estimate import Estimate, Row, estimates, rows
-from switchyard.planning.footprint import parameters
+from switchyard.planning.footprint import hosted_gb, parameters, weights_gb
 from switchyard.planning.jobs import Job
 from switchyard.planning.machine import Machine
 from switchyard.planning.workload import REPEAT_SAMPLES, Workload
 
 REMEDIES = {
     "host memory": "lower batch_tokens of `evaluation` and `observation`, or name fewer observation.layers",
-    "a card": "lower batch_tokens of `evaluation` and `observation`, or give the model a dtype of 16 bits",
+    "a card": "lower batch_tokens of `evaluation` and `observation`, give the model a dtype of 16 bits, or "
+    "quantise its experts",
     "disk": "set evaluation.keep_logits to false, or name a larger disk with --directory",
 }
 """What to change where a limit is exceeded."""
@@ -77,7 +80,19 @@ def _basis(found: Sequence[Estimate], total: Row, work: Workload, rate: float | 
     yield "disk: weights, traces, logs and observed counts; other files are small"
     for name in sorted({one.model for one in found if one.job.runs_model}):
         if known := work.structure(name):
-            yield f"model {name}: {parameters(known):,} weights in {work.config['models'][name]['dtype']}"
+            yield _weights(name, work.config["models"][name], known)
+
+
+def _weights(name: str, entry: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    """A model's weights and, where they are packed, what that leaves and what has to cross the bus."""
+    dtype, packed = entry["dtype"], Quantise.of(entry.get("quantise"))
+    line = f"model {name}: {parameters(known):,} weights in {dtype}"
+    if packed:
+        line += f", {packed}: {weights_gb(known, dtype):.1f} GB"
+    if moved := hosted_gb(known, dtype):
+        share = known["top_k"] / known["num_experts"]
+        line += f"; {moved:.1f} GB cross the bus where a batch uses every expert, {moved * share:.1f} GB for one token"
+    return line
 
 
 def _unknown(found: Sequence[Estimate], rate: float | None) -> Iterator[str]:
@@ -97,13 +112,21 @@ def _unknown(found: Sequence[Estimate], rate: float | None) -> Iterator[str]:
 def _shortages(found: Sequence[Estimate], machine: Machine) -> Iterator[str]:
     """Each limit that is exceeded, with the job that asks for most: of equal ones the first by name."""
     memory = {" ".join([one.job.rule, *one.job.wildcards.values()]): one.mem_gb or 0 for one in found}
-    cards = {name: one.gpu_mem_gb or 0 for name, one in zip(memory, found)} if machine.cards else {}
+    several = {
+        name: min(one.job.resources.get("gpu", 1) or 1, machine.cards) for name, one in zip(memory, found)
+    }
+    cards = (
+        {name: (one.gpu_mem_gb or 0) / several[name] for name, one in zip(memory, found)}
+        if machine.cards
+        else {}
+    )
     disk = {"the study's files": sum(one.disk_gb or 0 for one in found)}
     limits = (machine.mem_gb, machine.gpu_mem_gb, machine.free_gb)
     for place, needed, limit in zip(REMEDIES, (memory, cards, disk), limits):
         most = max(sorted(needed), key=needed.get, default=None)
         if most and needed[most] > limit:
-            yield f"{most}: {needed[most]:,.1f} GB of {place}, {limit:,.1f} GB are there; {REMEDIES[place]}"
+            of_each = f" (each of {several[most]})" if place == "a card" and several[most] > 1 else ""
+            yield f"{most}: {needed[most]:,.1f} GB of {place}{of_each}, {limit:,.1f} GB are there; {REMEDIES[place]}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -58,11 +58,14 @@ class JobResources:
             needed = footprint.mem_mb(structure, dtype, batch_tokens, slots=slots)
             return attempt * (AROUND_MB + needed + int(1000 * self.counts_gb(wildcards.model, counted)))
 
+        def cards(wildcards: Any) -> int:
+            return self.study.config["models"][wildcards.model].get("cards", 1)
+
         def card(wildcards: Any) -> int:
             structure, dtype, slots = needs(wildcards)
-            return footprint.gpu_mem_gb(structure, dtype, batch_tokens, slots=slots)
+            return footprint.gpu_mem_gb(structure, dtype, batch_tokens, slots=slots, cards=cards(wildcards))
 
-        return {"mem_mb": host, "gpu_mem_gb": card, "gpu": 1, "models": 1, "runtime": minutes(runtime)}
+        return {"mem_mb": host, "gpu_mem_gb": card, "gpu": cards, "models": 1, "runtime": minutes(runtime)}
 
     def counts(self, times: float) -> Callable[..., int]:
         """`mem_mb` of a job without a model that holds `times` the counts of an observed shard."""

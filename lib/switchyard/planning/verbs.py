@@ -1,4 +1,4 @@
-"""The verb `plan` of the command line."""
+"""Verbs of the command line about what a study or a model needs: `plan` and `fetch-model`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from switchyard.arguments import add_verb, at_least
+from switchyard.models.checkpoint import DTYPES
+from switchyard.models.quantised_sizes import KINDS
 
 
 def plan(arguments: argparse.Namespace) -> int:
@@ -35,8 +37,28 @@ def plan(arguments: argparse.Namespace) -> int:
     return 0 if fits else 1
 
 
+def fetch_model(arguments: argparse.Namespace) -> None:
+    """Fetch a checkpoint of the hub at a pinned commit, say what it holds and needs, and try it."""
+    from switchyard.models.fetch import fetch, try_out
+    from switchyard.models.load import load_config, load_model
+    from switchyard.models.quantised_sizes import Quantise
+    from switchyard.models.routers import check_family
+    from switchyard.planning.parts import described
+
+    folder = fetch(arguments.id, arguments.revision)
+    print(folder)
+    quantise = Quantise(experts=arguments.quantize or "none", rest=arguments.quantize or "none")
+    if arguments.analyze_structure:
+        print("\n".join(described(check_family(load_config(folder)))))
+    if arguments.test:
+        model = load_model(folder, dtype=arguments.dtype, quantise=quantise)
+        size = sum(weight.nbytes for weight in model.state_dict().values())
+        print(f"loaded in {arguments.dtype}, {quantise}: {size / 1e9:.2f} GB of weights on {model.device}")
+        print(try_out(folder, model))
+
+
 def register(verbs: argparse._SubParsersAction) -> None:
-    """Add `plan`, which sets `run`; the answer of `run` is the exit status."""
+    """Add `plan` and `fetch-model`, which set `run`; the answer of `run` is the exit status."""
     add = add_verb(verbs, "plan", plan).add_argument
     add("--study", type=Path, help="a file of studies/, laid over config.yaml (default: none)")
     add("--directory", type=Path, help="where results go (default: the checkout)")
@@ -53,3 +75,15 @@ def register(verbs: argparse._SubParsersAction) -> None:
     add("--cards", type=at_least(1, int), help="cards (default: this machine's, or 1 with --gpu-mem-gb)")
     add("--disk-gb", type=at_least(0), help="free disk (default: that of the folder's file system)")
     add("extra", nargs="*", help="after --: options that are handed to snakemake")
+    add = add_verb(verbs, "fetch-model", fetch_model).add_argument
+    add("id", help="owner/name on the hub")
+    add("--revision", required=True, help="the commit, 40 hexadecimal digits")
+    add("--quantize", choices=list(KINDS), help="pack the matrices of all layers for --test")
+    add("--analyze-structure", action="store_true", help="print layers, experts, weights by part and memory")
+    add("--test", action="store_true", help="load it and write a few tokens")
+    add(
+        "--dtype",
+        choices=DTYPES,
+        default="bfloat16",
+        help="precision of weights that are not packed (bfloat16)",
+    )

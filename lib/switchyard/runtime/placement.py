@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -56,7 +57,7 @@ class Lease(NamedTuple):
 
 
 _held: list[Lease] = []
-"""This process's lease, if it has one."""
+"""This process's lease, if it has one; several of whole cards for a model that none holds alone."""
 
 
 def device(gb: int | None) -> str:
@@ -78,14 +79,40 @@ def device(gb: int | None) -> str:
         if fault := unusable():
             raise InputError(fault)
         return "cpu"
-    if not any(name in os.environ for name in ALLOCATOR):  # read by torch before its first allocation
-        os.environ[ALLOCATOR[0]] = "expandable_segments:True"
+    _let_segments_grow()
     cards = visible()
     index = take(gb, cards)
     torch.cuda.set_device(index)
     torch.cuda.set_per_process_memory_fraction(share(_held[0].size_bytes, cards[index]), index)
     log.info("device cuda:%d: %s", index, hardware())
     return f"cuda:{index}"
+
+
+def devices(gb: int | None) -> dict[str, int]:
+    """The torch devices for a model that needs so much memory, each with the bytes that torch may allocate there.
+
+    One card as `device` chooses it if any is large enough; otherwise the fewest whole cards that are together, each
+    with its driver's `CONTEXT_BYTES`. `{"cpu": 0}` without a card.
+    """
+    import torch
+
+    if gb is None or not torch.cuda.is_available() or any(card.size_bytes >= gb * GB for card in visible()):
+        where = device(gb)
+        return {where: 0 if where == "cpu" else _held[0].size_bytes}
+    _let_segments_grow()
+    cards = visible()
+    indices = take_several(gb, cards)
+    torch.cuda.set_device(indices[0])
+    for index in indices:
+        torch.cuda.set_per_process_memory_fraction(1.0, index)
+    log.info("devices %s: %d x %s", ", ".join(map(str, indices)), len(indices), hardware())
+    return {f"cuda:{index}": cards[index].size_bytes - CONTEXT_BYTES for index in indices}
+
+
+def _let_segments_grow() -> None:
+    """Set torch's allocator unless the user did; it is read before the first allocation."""
+    if not any(name in os.environ for name in ALLOCATOR):
+        os.environ[ALLOCATOR[0]] = "expandable_segments:True"
 
 
 def share(leased_bytes: int, card: Card) -> float:
@@ -124,6 +151,29 @@ def hardware() -> str:
     return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
 
 
+def clocks() -> list[dict[str, str]] | None:
+    """Clocks of all cards as nvidia-smi reports them, with their limits and temperatures; None without a card."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    names = (
+        "uuid",
+        "clocks.sm",
+        "clocks.max.sm",
+        "clocks.mem",
+        "temperature.gpu",
+        "power.draw",
+        "power.limit",
+    )
+    command = ["nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader"]
+    try:
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError) as error:
+        return [{"unknown": f"nvidia-smi: {error}"}]
+    return [dict(zip(names, (value.strip() for value in line.split(",")))) for line in lines]
+
+
 def visible() -> list[Card]:
     """The cards that CUDA_VISIBLE_DEVICES leaves to this process, in its order.
 
@@ -157,7 +207,7 @@ def take(gb: int | None, cards: Sequence[Card]) -> int:
             f"model: needs {gb} GB, the largest card has {max(card.size_bytes for card in cards) // GB}; "
             "lower batch_tokens or choose dtype bfloat16; --set-resources RULE:gpu_mem_gb=N says otherwise"
         )
-    if _held and _held[0].size_bytes >= needed[_held[0].index]:
+    if len(_held) == 1 and _held[0].size_bytes >= needed[_held[0].index]:
         return _held[0].index
     release()
     if not _lease(needed, cards):
@@ -167,16 +217,58 @@ def take(gb: int | None, cards: Sequence[Card]) -> int:
     return _held[0].index
 
 
+def take_several(gb: int, cards: Sequence[Card]) -> list[int]:
+    """Lease the fewest whole cards that have `gb` together, and return their places; waits until so many are free.
+
+    They are leased at once or not at all, so that two processes never wait for each other's.
+
+    Raises:
+        InputError: all of them have not that much.
+    """
+    number = _fewest(gb, cards)
+    if len(_held) == number and all(lease.size_bytes == cards[lease.index].size_bytes for lease in _held):
+        return [lease.index for lease in _held]
+    release()
+    if not _lease_whole(number, gb, cards):
+        log.info("waiting for %d whole cards", number)
+        while not _lease_whole(number, gb, cards):
+            time.sleep(POLL_S)
+    return [lease.index for lease in _held]
+
+
+def _fewest(gb: int, cards: Sequence[Card]) -> int:
+    sizes = sorted((card.size_bytes for card in cards), reverse=True)
+    for number in range(1, len(sizes) + 1):
+        if sum(sizes[:number]) >= gb * GB:
+            return number
+    raise InputError(
+        f"model: needs {gb} GB, the {len(cards)} cards have {sum(sizes) // GB} together; lower batch_tokens, choose "
+        "dtype bfloat16 or `quantise` the model's experts; --set-resources RULE:gpu_mem_gb=N says otherwise"
+    )
+
+
+def _lease_whole(number: int, gb: int, cards: Sequence[Card]) -> bool:
+    """Hold `number` cards that nobody else leases, the largest first, if there are so many and they have `gb`."""
+    folder = _folder()
+    with FileLock(folder / "lock"):
+        leased = _leased(folder)
+        free = [index for index, card in enumerate(cards) if not leased[card.uuid]]
+        free = sorted(free, key=lambda index: -cards[index].size_bytes)[:number]
+        if len(free) < number or sum(cards[index].size_bytes for index in free) < gb * GB:
+            return False
+        _held.extend(_lock(folder, index, cards[index].uuid, cards[index].size_bytes) for index in free)
+    return True
+
+
 def release() -> None:
-    """Give up this process's lease, if it has one."""
+    """Give up this process's leases, if it has any."""
     while _held:
         _held.pop().lock.release()
 
 
 def _lease(needed: Sequence[int], cards: Sequence[Card]) -> bool:
     """Hold a lease on the card with most room, if any has as many bytes as `needed` there."""
-    folder = Path(tempfile.gettempdir()) / f"switchyard-cards-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = _folder()
     with FileLock(folder / "lock"):
         leased = _leased(folder)
         room = [card.size_bytes - leased[card.uuid] for card in cards]
@@ -184,11 +276,22 @@ def _lease(needed: Sequence[int], cards: Sequence[Card]) -> bool:
         if not fitting:
             return False
         best = max(fitting, key=room.__getitem__)
-        name = f"{cards[best].uuid}.{needed[best]}.{os.getpid()}.lease"
-        lock = FileLock(folder / name, thread_local=False)
-        lock.acquire()
-    _held.append(Lease(best, needed[best], lock))
+        _held.append(_lock(folder, best, cards[best].uuid, needed[best]))
     return True
+
+
+def _folder() -> Path:
+    """Where the leases of this user's processes are."""
+    folder = Path(tempfile.gettempdir()) / f"switchyard-cards-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _lock(folder: Path, index: int, uuid: str, size_bytes: int) -> Lease:
+    """A lease, held from now on."""
+    lock = FileLock(folder / f"{uuid}.{size_bytes}.{os.getpid()}.lease", thread_local=False)
+    lock.acquire()
+    return Lease(index, size_bytes, lock)
 
 
 def _leased(folder: Path) -> Counter[str]:

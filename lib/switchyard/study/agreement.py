@@ -72,6 +72,8 @@ def _entry(name: str, entry: Mapping[str, Any], root: Path) -> Iterator[str]:
         yield f"models.{name}.path: {entry['path']} {fault}"
     if trained:
         yield from _recipe(f"models.{name}.training", entry["training"])
+    if (packed := entry.get("quantise")) and packed["experts_on"] == "host" and packed["experts"] == "none":
+        yield f"models.{name}.quantise.experts_on: host is for packed experts; set `experts` to nf4 or int8"
     if stated := entry.get("structure"):
         yield from _parts(f"models.{name}.structure", stated)
 

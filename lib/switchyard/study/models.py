@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from switchyard.artifacts.stamps import CHECKOUT
+from switchyard.models.quantised_sizes import Quantise
 from switchyard.models.structure import structure
 
 
@@ -18,7 +19,8 @@ def known_structure(
     """The structure (`switchyard.models.structure`) of an entry of `models`, as far as it is known now.
 
     From the entry's own folder or the hub's cache, the `prepared` folder, or what the entry states. A model that is
-    trained here has the shape of its recipe and the corpus' `vocabulary_size`. None where nothing is known.
+    trained here has the shape of its recipe and the corpus' `vocabulary_size`. None where nothing is known. That of an
+    entry with `quantise` holds it, too.
 
     Args:
         entry: of a resolved configuration.
@@ -26,6 +28,13 @@ def known_structure(
         root: the folder that relative paths start from.
         vocabulary_size: of the study's corpus.
     """
+    found = _structure(entry, prepared, root, vocabulary_size)
+    return {**found, "quantise": entry["quantise"]} if found and entry.get("quantise") else found
+
+
+def _structure(
+    entry: Mapping[str, Any], prepared: Path | None, root: Path, vocabulary_size: int
+) -> dict[str, Any] | None:
     if entry["source"] == "pocket" and entry.get("retrain"):
         recipe = entry["training"]
         shape = {"vocab_size": vocabulary_size, "tie_word_embeddings": True, **recipe["shape"]}
@@ -35,6 +44,22 @@ def known_structure(
     if prepared is not None and (known := _read(prepared / "structure.json")) is not None:
         return known
     return dict(entry["structure"]) if entry.get("structure") else None
+
+
+def bases(models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Of each quantised entry of `models` the one that has the same weights and dtype, and is not quantised."""
+    plain = {name: _weights_of(one) for name, one in models.items() if not Quantise.of(one.get("quantise"))}
+    packed = {name: _weights_of(one) for name, one in models.items() if name not in plain}
+    found = {name: [base for base, same in plain.items() if same == own] for name, own in packed.items()}
+    return {name: same[0] for name, same in found.items() if same}
+
+
+def _weights_of(entry: Mapping[str, Any]) -> tuple:
+    """Where an entry's weights come from, and their dtype."""
+    if entry["source"] == "hub":
+        return entry["repository"], entry["revision"], entry["dtype"]
+    trained = json.dumps(entry["training"], sort_keys=True) if entry.get("retrain") else None
+    return trained or entry["path"], entry["dtype"]
 
 
 def own_config(entry: Mapping[str, Any], root: Path = Path(".")) -> dict[str, Any] | None:

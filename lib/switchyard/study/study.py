@@ -20,7 +20,7 @@ from switchyard.study.configurations import (
     var_models,
 )
 from switchyard.study.experiment import Experiment, Run
-from switchyard.study.models import checkpoint_folder, known_structure
+from switchyard.study.models import bases, checkpoint_folder, known_structure
 from switchyard.study.rule_files import files_of_rule
 
 
@@ -189,6 +189,20 @@ class Study:
     def budgets(self) -> list[tuple[str, str]]:
         """(model, configuration) of those whose alpha is solved for a budget."""
         return [pair for pair, one in self.configurations.items() if "budgets" in entry(one.rule).reads]
+
+    def quantised(self) -> list[tuple[Key, Key]]:
+        """Experiments of a quantised model and of the same weights as they are: the trained top-k on each dataset."""
+        pairs = []
+        for model, base in bases(self.config["models"]).items():
+            top_k = (self.structure(base) or {}).get("top_k")
+            both = self.of(model).keys() & self.of(base).keys()
+            names = [name for name in self.of(model) if name in both]
+            own = [name for name in names if self.of(model)[name].rule == "topk"]
+            trained = [name for name in own if self.of(model)[name].settings["k"] == top_k][:1]
+            pairs += [
+                (Key(model, name, one), Key(base, name, one)) for name in trained for one in self.datasets
+            ]
+        return pairs
 
     def files(self, template: str, keys: Iterable[Key] | None = None) -> list[str]:
         """A path in the study's folder for each experiment; the template holds `{model}`, `{config}`, `{dataset}`."""

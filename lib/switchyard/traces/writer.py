@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from switchyard.artifacts.files import STAMP_KEY, atomic
 from switchyard.errors import InputError
@@ -70,6 +71,7 @@ class TraceWriter:
             {STAMP_KEY: orjson.dumps(metadata), **(scores or Scores()).metadata()}
         )
         self._forward: dict[int, _Layer] = {}
+        self._keys: tuple[TokenContext, np.ndarray, dict[str, np.ndarray]] | None = None
         self._atomic: AbstractContextManager[Path] | None = None
         self._writer: pq.ParquetWriter | None = None
 
@@ -107,8 +109,11 @@ class TraceWriter:
                 f"trace {self.path.name}: layer {layer} came twice before all {self.num_layers} layers had "
                 "come; give TraceWriter the number of MoE blocks of the attached model"
             )
+        if self._keys is None or self._keys[0] is not context:  # the same for all layers on a device
+            self._keys = context, *_keys(context)
+        _, real, keys = self._keys
         self._forward[layer] = _without_padding(
-            logits if self.keep_logits else None, selection, context, PATH in self._schema.names
+            logits if self.keep_logits else None, selection, real, keys, PATH in self._schema.names
         )
         if len(self._forward) == self.num_layers:
             self._flush()
@@ -116,7 +121,7 @@ class TraceWriter:
     def _flush(self) -> None:
         layers = [self._forward[layer] for layer in sorted(self._forward)]
         numbers = sorted(self._forward)
-        self._forward = {}
+        self._forward, self._keys = {}, None
         table = _as_table(layers, numbers, self._schema, self.num_experts)
         if table.num_rows:
             self._waiting.append(table)
@@ -136,25 +141,41 @@ class TraceWriter:
         self._waiting = []
 
 
+_NARROW = {np.bool_: torch.bool, np.int8: torch.int8, np.int16: torch.int16, np.int32: torch.int32}
+
+
 def _array(tensor: Tensor, dtype: type) -> np.ndarray:
-    """The tensor on the host; through float32 where NumPy has no such type (bfloat16)."""
+    """The tensor on the host. Integers are made narrow on the device, floats wide on the host: a bus carries less.
+
+    NumPy has no bfloat16, so that floats go through float32.
+    """
     tensor = tensor.detach()
-    return (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy().astype(dtype, copy=False)
+    tensor = tensor.cpu().float() if tensor.is_floating_point() else tensor.to(_NARROW[dtype]).cpu()
+    return tensor.numpy().astype(dtype, copy=False)
 
 
-def _without_padding(
-    logits: Tensor | None, selection: Selection, context: TokenContext, has_paths: bool
-) -> _Layer:
-    real = _array(context.is_token, np.bool_)  # [tokens]
-    count = _array(selection.count, np.int16)[real]
-    experts = _array(selection.experts, np.int16)[real]  # [T, slots]
-    used = np.arange(experts.shape[1]) < count[:, None]
+def _keys(context: TokenContext) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Which rows are tokens [tokens], and the keys of those [T]."""
+    real = _array(context.is_token, np.bool_)
     keys = {
         "sample_id": _array(context.sample, np.int32)[real],
         "sequence": _array(context.sequence, np.int16)[real],
         "position": _array(context.position, np.int32)[real],
         "token_id": _array(context.token_id, np.int32)[real],
     }
+    return real, keys
+
+
+def _without_padding(
+    logits: Tensor | None,
+    selection: Selection,
+    real: np.ndarray,
+    keys: dict[str, np.ndarray],
+    has_paths: bool,
+) -> _Layer:
+    count = _array(selection.count, np.int16)[real]
+    experts = _array(selection.experts, np.int16)[real]  # [T, slots]
+    used = np.arange(experts.shape[1]) < count[:, None]
     return _Layer(
         keys=keys,
         count=count,

@@ -16,6 +16,7 @@ import torch
 from reference.tiny import WORDS, tiny_model, tiny_tokenizer
 from switchyard.artifacts.digests import DIGESTS, write_digests
 from switchyard.artifacts.files import write_json, write_table
+from switchyard.errors import InputError
 from switchyard.evaluation import job
 from switchyard.models.blocks import describe
 from switchyard.runtime import workers
@@ -151,3 +152,12 @@ def test_a_copy_that_was_found_whole_is_loaded_once(study: Path) -> None:
         loaded += job.KEPT.values()
     assert (study / "model" / DIGESTS).stat().st_mtime_ns > before
     assert loaded[0] is loaded[1]
+
+
+def test_a_folder_that_is_not_packed_as_the_study_says_is_refused(tmp_path: Path) -> None:
+    packed = {"quantise": {"experts": "nf4", "rest": "none", "experts_on": "card"}}
+    job.check_packing({"top_k": 2, **packed}, {"path": "a", **packed}, tmp_path)
+    job.check_packing({"top_k": 2}, {"path": "a"}, tmp_path)
+    for structure, entry in (({}, packed), (packed, {})):
+        with pytest.raises(InputError, match="remove the folder"):
+            job.check_packing(structure, entry, tmp_path)

@@ -14,9 +14,12 @@ import pytest
 from switchyard.models.blocks import describe
 from switchyard.planning.footprint import (
     active_parameters,
+    expanded_gb,
     gpu_mem_gb,
+    hosted_gb,
     mem_mb,
     parameters,
+    weights_gb,
 )
 from switchyard.study.config import read
 from switchyard.study.models import is_cached, known_structure
@@ -148,3 +151,45 @@ def test_a_dag_imports_nothing_heavy_for_it():
     heavy = {"torch", "transformers", "numpy", "yaml", "pyarrow"}
     code = f"import sys, switchyard.planning.footprint; sys.exit(bool({heavy} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_packed_weights_take_less_and_expand_one_matrix(known):
+    """nf4: 4 bits and a 64th of 32; the bytes of real models are compared in models/test_quantise.py."""
+    packed = known | {"quantise": {"experts": "nf4"}}
+    experts = 4 * 64 * 3 * 128 * 64
+    saved = weights_gb(known, "bfloat16") - weights_gb(packed, "bfloat16")
+    assert saved == pytest.approx(experts * (2 - 0.5625) / 1e9)
+    assert expanded_gb(known, "bfloat16") == 0
+    assert expanded_gb(packed, "bfloat16") == pytest.approx(2 * 64 * 2 * 128 * 64 / 1e9)
+
+
+def test_experts_on_the_host_take_no_room_on_a_card():
+    """Mixtral-8x7B in nf4: 25 GB of experts, and little else."""
+    mixtral = structure({"source": "folder", "path": "nowhere", "structure": MIXTRAL})
+    packed = {"experts": "nf4", "rest": "nf4", "experts_on": "host"}
+    hosted = mixtral | {"quantise": packed}
+    on_card = mixtral | {"quantise": packed | {"experts_on": "card"}}
+    assert (
+        hosted_gb(hosted, "bfloat16") == pytest.approx(25.4, abs=0.1) and hosted_gb(on_card, "bfloat16") == 0
+    )
+    assert (
+        gpu_mem_gb(hosted, "bfloat16", 2048, slots=2) + 25
+        <= gpu_mem_gb(on_card, "bfloat16", 2048, slots=2)
+        <= 33
+    )
+    assert mem_mb(hosted, "bfloat16", 2048, slots=2) == mem_mb(on_card, "bfloat16", 2048, slots=2)
+
+
+MIXTRAL = {
+    "model_type": "mixtral",
+    "num_layers": 32,
+    "num_experts": 8,
+    "top_k": 2,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 32000,
+    "tie_word_embeddings": False,
+}

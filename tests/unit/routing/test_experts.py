@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from reference.experts import weighted_experts
 from reference.moe_models import ARCHITECTURES, random_model
+from switchyard.routing import experts as implementation
 from switchyard.routing.experts import own_implementation, ragged_experts
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
@@ -107,3 +109,50 @@ def test_gradients_are_those_of_the_double_loop() -> None:
     for ragged, loop in zip(*gradients):
         mask = used if ragged.shape == used.shape else 1.0
         torch.testing.assert_close(ragged * mask, loop * mask, rtol=1e-4, atol=1e-4)
+
+
+class _NoWaits(TorchDispatchMode):
+    """Refuses what makes the host of a card wait: shapes and numbers that depend on values."""
+
+    def __torch_dispatch__(self, operator, types, arguments=(), named=None):
+        assert operator.overloadpacket.__name__ not in (
+            "nonzero",
+            "_local_scalar_dense",
+            "item",
+            "masked_select",
+        )
+        return operator(*arguments, **(named or {}))
+
+
+@torch.no_grad()
+def test_decoding_on_a_card_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    experts = random_experts()
+    arguments = random_selection(experts, torch.tensor([0, 1, 4, 2, 0, 3]), 4)
+    expected = ragged_experts(experts, *arguments)
+    with pytest.raises(AssertionError), _NoWaits():
+        ragged_experts(experts, *arguments)
+    monkeypatch.setattr(implementation, "_is_on_card", lambda hidden: True)
+    with _NoWaits():
+        found = ragged_experts(experts, *arguments)
+    assert_close(found, expected, torch.float32)
+    monkeypatch.setattr(implementation, "STATIC_PAIRS", 23)  # of 24 slots
+    with pytest.raises(AssertionError), _NoWaits():
+        ragged_experts(experts, *arguments)
+
+
+@torch.no_grad()
+def test_rows_that_32_bits_cannot_count_are_run_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    experts = random_experts()
+    arguments = random_selection(experts, torch.tensor([0, 1, 4, 2, 0, 3, 4]), 4)
+    expected = ragged_experts(experts, *arguments)
+    sizes: list[int] = []
+    whole = implementation._grouped_experts
+
+    def counting(experts: nn.Module, rows: Tensor, expert: Tensor) -> Tensor:
+        sizes.append(len(rows))
+        return whole(experts, rows, expert)
+
+    monkeypatch.setattr(implementation, "_grouped_experts", counting)
+    monkeypatch.setattr(implementation, "MOST_ELEMENTS", 2 * 4 * 32)  # two tokens of four slots, 32 wide
+    assert_close(ragged_experts(experts, *arguments), expected, torch.float32)
+    assert max(sizes) <= 8 and sum(sizes) == 14

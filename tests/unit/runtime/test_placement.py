@@ -144,6 +144,24 @@ def test_what_fits_no_card_is_refused_in_one_line() -> None:
     )
 
 
+def test_a_model_that_no_card_holds_gets_the_fewest_whole_ones() -> None:
+    cards = [SMALL, LARGE, Card("GPU-third", 80 * GB)]
+    assert gpus.take_several(100, cards) == [1, 2]
+    assert gpus.take_several(100, cards) == [1, 2]  # the lease stays
+    assert gpus.take_several(170, cards) == [1, 2, 0]
+    with pytest.raises(InputError, match="needs 185 GB, the 3 cards have 184 together"):
+        gpus.take_several(185, cards)
+    assert take(10, cards) in (1, 2)  # a lease of several cards is given up for one of one
+    assert len(gpus._held) == 1
+
+
+def test_several_cards_are_leased_when_all_are_free(waits: list[Holder]) -> None:
+    waits += [Holder(2, LARGE)]
+    assert gpus.take_several(150, [LARGE, Card("GPU-third", 80 * GB)]) == [0, 1]
+    assert not waits
+    assert Holder(None, SMALL, LARGE).index == 0  # the large one is held
+
+
 def test_eight_processes_never_hold_more_than_two_cards_have(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     ledger.mkdir()
@@ -288,9 +306,35 @@ def test_a_model_is_loaded_on_a_card_with_room_for_it(
     assert lease.name.startswith(f"GPU-large.{gb * GB}.")
 
 
+def test_a_model_that_no_card_holds_is_divided_among_several(
+    tmp_path: Path, made_up: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model"
+    tiny_model().save_pretrained(model)
+    sent: dict[str, object] = {}
+    plain = AutoModelForCausalLM.from_pretrained
+
+    def from_pretrained(folder: Path, **options: object) -> object:
+        sent.update(device_map=options.pop("device_map"), max_memory=options.pop("max_memory"))
+        return plain(folder, device_map={"": "cpu"}, **options)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", from_pretrained)
+    assert load_model(model, gpu_mem_gb=95).device.type == "cpu"  # left where from_pretrained put it
+    assert sent == {"device_map": "balanced", "max_memory": {1: 79 * GB, 0: 23 * GB}}
+
+
 def test_a_full_card_is_one_line_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(SystemExit), logged(tmp_path / "job.log"):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
     (line,) = (tmp_path / "job.log").read_text().splitlines()
     assert line.startswith("switchyard: error: ")
     assert "batch_tokens" in line and "gpu_mem_gb" in line
+
+
+def test_clocks_are_those_of_nvidia_smi(made_up: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "GPU-1, 1980 MHz, 1980 MHz, 2619 MHz, 41, 120.10 W, 700.00 W\n"
+    monkeypatch.setattr(gpus.subprocess, "run", lambda command, **_: SimpleNamespace(stdout=line))
+    (found,) = gpus.clocks()
+    assert found["clocks.sm"] == "1980 MHz" and found["power.limit"] == "700.00 W"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpus.clocks() is None
