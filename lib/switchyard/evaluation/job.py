@@ -88,7 +88,11 @@ def evaluate(
 
 
 def check_packing(structure: Mapping[str, Any], entry: Mapping[str, Any], folder: Path) -> None:
-    """Refuse a prepared folder that loads its model in another format than the study's entry says."""
+    """Refuse a prepared folder that loads its model in another format than the study's entry says.
+
+    Raises:
+        InputError: the two differ.
+    """
     if structure.get("quantise") != entry.get("quantise"):
         raise InputError(
             f"models: {folder} is prepared with quantise {structure.get('quantise')}, the study says "

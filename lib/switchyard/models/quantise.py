@@ -77,7 +77,7 @@ class _Pack(ConversionOps):
 
 
 def pack_parameter(model: nn.Module, name: str, weight: Tensor, quantise: Quantise) -> None:
-    """Replace the parameter `name` of a model by `weight`, packed."""
+    """Replace the parameter `name` of a model by `weight`, [experts, out, in] or [out, in], packed."""
     owner, _, own_name = name.rpartition(".")
     module, kind = model.get_submodule(owner), _kind_of(model, name, quantise)
     if isinstance(module, nn.Linear):

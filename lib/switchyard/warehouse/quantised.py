@@ -59,6 +59,9 @@ def routing_changes(runs: Runs, *, keeps_logits: bool = True) -> pd.DataFrame:
         `changed_share` of the tokens have another set of experts, with the 95 % interval `low`, `high` over samples;
         `kept_share` of a token's experts are chosen by both; `logit_error` is the root mean square difference of router
         logits over their own standard deviation within a token, NaN where traces hold none.
+
+    Raises:
+        InputError: the two traces share no token.
     """
     logits = _LOGITS if keeps_logits else "NULL AS squares, NULL AS variance"
     with duckdb.connect() as connection:
