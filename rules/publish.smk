@@ -342,6 +342,7 @@ rule write_report:
         templates=STUDY.shipped("reports/*.md.j2", "reports/report/*.j2"),
     output:
         front=f"{OUT}/publish/answer.html",
+        front_stamp=f"{OUT}/publish/answer.html.provenance.json",
         markdown=f"{OUT}/publish/report.md",
         findings=f"{OUT}/publish/tables/findings.csv",
         findings_stamp=f"{OUT}/publish/tables/findings.csv.provenance.json",

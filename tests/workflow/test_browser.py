@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import html
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,6 +43,19 @@ def test_every_figure_and_page_of_the_report_is_visible(smoke: Path, browser_pag
         "Object.entries(results).filter(([_, r]) => /^(image[/]|text[/]html)/.test(r.mime_type)).map(([path]) => path)"
     )
     assert visited and sorted(visited) == sorted(shown)
+
+
+def test_the_report_opens_with_its_answer_and_a_figure(smoke: Path, browser_page: Page) -> None:
+    page = browser_page
+    page.goto((smoke / RESULTS / "report.html").as_uri())
+    text = page.locator("body").inner_text()
+    assert "Static top-k gives every token its k most probable experts" in text and "\\n" not in text
+    answer = re.sub(r"<[^>]+>", "", (smoke / RESULTS / "publish/answer.html").read_text()).split()
+    words = text.split()
+    start = words.index(answer[0])
+    assert html.unescape(" ".join(answer[:12])) == " ".join(words[start : start + 12])
+    figure = page.locator("svg").filter(has_text="mean experts per token").first
+    assert figure.is_visible() and figure.bounding_box()["width"] > 300
 
 
 def choose(page: Page, *names: str) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from markdown_it import MarkdownIt
 
 from switchyard.artifacts.files import write_text
+from switchyard.artifacts.stamps import attach_to
 from switchyard.reporting.numbers import COLUMN_KINDS
 from switchyard.reporting.paper import column_kind, main_table
 from switchyard.reporting.tables import STYLE, write_html_table
@@ -54,9 +55,10 @@ def write_document(path: str | Path, markdown: str, *, title: str, stamp: dict |
     )
 
 
-def write_fragment(path: str | Path, markdown: str, *, stamp: dict | None = None) -> None:
-    """Write Markdown as a part of another page."""
-    write_text(path, f"{_html(markdown)}{_data_block(stamp)}\n")
+def write_fragment(path: str | Path, markdown: str, *, stamp: dict) -> None:
+    """Write Markdown as a part of another page, its stamp beside it: a script in it would end the page's own script."""
+    write_text(path, _html(markdown))
+    attach_to(path, stamp)
 
 
 def _html(markdown: str) -> str:

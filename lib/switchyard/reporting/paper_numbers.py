@@ -140,7 +140,6 @@ def claims(answer: str, comparisons: Mapping[str, Sequence[Mapping[str, Any]]]) 
         answer: the fragment `publish/answer.html`.
         comparisons: model -> `comparisons` of `comparison.json`.
     """
-    text = re.sub(r"<script.*?</script>", "", answer, flags=re.DOTALL)
-    words = html.unescape(re.sub(r"<[^>]+>", " ", text))
+    words = html.unescape(re.sub(r"<[^>]+>", " ", answer))
     looked_up = [f"{model}: {presets(found)}" for model, found in comparisons.items()]
     return {"ClaimRouting": " ".join(words.split()), "ClaimVar": " ".join(looked_up)}

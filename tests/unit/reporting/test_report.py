@@ -1,13 +1,14 @@
 """The report on made-up studies: what it says follows from the findings, and no number stands in a template."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from switchyard.reporting.findings import findings
-from switchyard.reporting.pages import write_document
+from switchyard.reporting.pages import write_document, write_fragment
 from switchyard.reporting.report import render
 
 TEMPLATE = Path(__file__).parents[3] / "reports" / "report.md.j2"
@@ -206,6 +207,13 @@ def test_speed_is_judged_only_where_it_was_measured(made_up, text_of):
 def test_the_front_page_opens_with_the_answers_of_the_report(made_up, text_of):
     tables = made_up("varied", controls=True)
     assert text_of(tables, FRONT).strip() == section(text_of(tables), "In short").strip()
+
+
+def test_the_answer_can_stand_in_a_script_of_another_page(made_up, text_of, tmp_path):
+    text = text_of(made_up("varied", controls=True), FRONT)
+    write_fragment(tmp_path / "answer.html", text, stamp={"code": "abc"})
+    assert "<script" not in (tmp_path / "answer.html").read_text()
+    assert json.loads((tmp_path / "answer.html.provenance.json").read_text()) == {"code": "abc"}
 
 
 def test_machine_and_stamp_are_printed_and_the_page_holds_every_table(made_up, text_of, tmp_path):
