@@ -117,8 +117,9 @@ def test_results_named_in_the_table_are_made(smoke: Path):
     rows = re.findall(r"^\| (`.*?) \|", TEXT, re.MULTILINE)
     named = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
     assert len(named) >= 7
-    for name in (name.replace("{model}", "pocket-mixtral") for name in named):
-        stem, _, endings = name.partition("{")
-        variants = [stem + ending for ending in endings.rstrip("}").split(",")] if endings else [name]
+    for name in named:
+        stem, _, endings = name.replace("{model}", "MODEL").partition("{")
+        variants = [stem + ending for ending in endings.rstrip("}").split(",")] if endings else [stem]
         for variant in variants:
-            assert (smoke / RESULTS / variant).exists(), variant
+            places = [variant.replace("MODEL", model) for model in ("pocket-olmoe", "pocket-mixtral")]
+            assert any((smoke / RESULTS / place).exists() for place in places), variant

@@ -281,7 +281,8 @@ def test_one_more_alpha_runs_its_experiments_and_what_aggregates(smoke, tmp_path
     due = jobs(smoke, str(more))
     aggregating = (
         "measure_speed build_warehouse write_summaries write_tables compare_at_equal_compute draw_figures "
-        "write_pages write_report"
+        "write_pages write_report write_paper draw_paper"
+        + (" compile_paper" if shutil.which("latexmk") else "")
     )
     assert due == dict.fromkeys(aggregating.split(), 1) | {"evaluate_experiment": 2, "draw_figures": 2}
 
