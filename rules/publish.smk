@@ -216,6 +216,11 @@ rule draw_search:
         sensitivity=f"{SEARCH}/sensitivity.parquet",
     output:
         [figure(name, folder="search", category="Search") for name in SEARCH_FIGURES],
+        [
+            f"{OUT}/publish/search/{{model}}/{name}.{ending}"
+            for name in SEARCH_FIGURES
+            for ending in ("pdf", "pdf.provenance.json")
+        ],
     log:
         f"{LOGS}/draw_search/{{model}}.log",
     benchmark:

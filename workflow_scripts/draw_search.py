@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from switchyard.artifacts.files import read_json, read_table
-from switchyard.artifacts.stamps import stamp
-from switchyard.charts.save import save
+from switchyard.artifacts.stamps import attach_to, stamp
+from switchyard.charts.save import save, save_pdf
 from switchyard.charts.search.frontier import search_frontier
 from switchyard.charts.search.sensitivity import search_sensitivity
 from switchyard.charts.search.trajectory import search_trajectory
@@ -26,6 +26,7 @@ def main(
     }
     for figure, chart in charts.items():
         save(chart, folder, figure, made)
+        attach_to(save_pdf(chart, folder / f"{figure}.pdf"), made)
 
 
 if __name__ == "__main__":
