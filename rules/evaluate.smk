@@ -155,7 +155,7 @@ rule generate_code:
 
 
 rule score_code:
-    """Run the programs in a sandbox whose walls are tried first; a killed job goes on from what it has scored."""
+    """Run the programs in a sandbox whose walls are tried first; a killed job resumes after what it has scored."""
     input:
         samples=rules.generate_code.output.samples,
         stamp=rules.generate_code.output.stamp,

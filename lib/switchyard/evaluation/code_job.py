@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import orjson
-import torch
 
-from switchyard.artifacts.digests import digests
-from switchyard.artifacts.files import read_json, read_table, write_text
-from switchyard.artifacts.stamps import attach_to, stamp
-from switchyard.evaluation.generation import Settings, generate
-from switchyard.evaluation.job import load, written
-from switchyard.models.load import check_length
+from switchyard.artifacts.files import read_table, write_text
+from switchyard.artifacts.stamps import attach_to
+from switchyard.evaluation.generation import Completion, Settings, generate
+from switchyard.evaluation.job import prepare
 from switchyard.models.routers import selection_scores
 from switchyard.routing.attachment import attach
-from switchyard.runtime.placement import hardware
 from switchyard.runtime.progress import bar
-from switchyard.study.experiment import Experiment
 from switchyard.traces.writer import TraceWriter
 
 GROUP_ROWS = 65_536
@@ -50,20 +44,15 @@ def write_programs(
     Raises:
         InputError: the rule, the model or the problems cannot be used.
     """
-    it, folder = Experiment.from_json(experiment), Path(model)
-    torch.set_num_threads(it.run.threads)
-    check_length(folder, it.max_length)
-    read = digests(reads)
-    rule = it.build_rule(reads)
-    head = it.head(rule, read_json(folder / "structure.json"))
-    loaded = load(folder, it.dtype, gpu_mem_gb, written(folder))
-    made = stamp(
+    it, rule, loaded, head = prepare(
+        experiment,
+        model=model,
+        dataset=dataset,
+        reads=reads,
+        gpu_mem_gb=gpu_mem_gb,
         code=code,
-        config={**it.as_json(), "code_batch_tokens": batch_tokens},
-        inputs={"model": loaded.digest, "dataset": dataset, **read},
-        model={"name": it.model, "dtype": it.dtype, "device": hardware()},
+        settings={"code_batch_tokens": batch_tokens},
     )
-    head["provenance"] = {**made, "experiment": it.as_json(), "rule": it.rule_as_run(rule)}
     problems = read_table(dataset).to_pylist()
     settings = Settings(**{name: it.dataset_entry[name] for name in Settings._fields})
     stop = it.dataset_entry["stop"]
@@ -95,16 +84,17 @@ def write_programs(
             progress=progress.update,
         )
     names = {one["sample_id"]: one["task_id"] for one in problems}
-    rows = (
-        {
-            "task_id": names[one.sample_id],
-            "sample": one.number,
-            "completion": one.text,
-            "temperature": settings.temperature if one.number else 0.0,
-            "tokens": one.tokens,
-            "ended": one.ended,
-        }
-        for one in found
-    )
+    rows = (_row(names[one.sample_id], one, settings) for one in found)
     write_text(samples, "".join(orjson.dumps(row).decode() + "\n" for row in rows))
     attach_to(samples, head)
+
+
+def _row(task_id: str, one: Completion, settings: Settings) -> dict[str, Any]:
+    return {
+        "task_id": task_id,
+        "sample": one.number,
+        "completion": one.text,
+        "temperature": settings.temperature if one.number else 0.0,
+        "tokens": one.tokens,
+        "ended": one.ended,
+    }

@@ -33,6 +33,16 @@ class Loaded(NamedTuple):
     """What jobs made of the model and the next ones may use; it goes with the model."""
 
 
+class Prepared(NamedTuple):
+    """An experiment with what it is run with."""
+
+    experiment: Experiment
+    rule: Any
+    loaded: Loaded
+    head: dict[str, Any]
+    """What every file of it says about itself, with `provenance`."""
+
+
 KEPT: dict[tuple, Loaded] = {}
 """The model that was loaded last."""
 
@@ -61,30 +71,53 @@ def evaluate(
     Raises:
         InputError: the rule, the model or the dataset cannot be used.
     """
-    it = Experiment.from_json(experiment)
-    torch.set_num_threads(it.run.threads)
-    check_length(Path(model), it.dataset_entry["max_length"])
-    folder, places = Path(model), Files(**{name: Path(path) for name, path in files.items()})
-    read = digests(reads)
-    rule = it.build_rule(reads)
-    structure = read_json(folder / "structure.json")
-    check_packing(structure, it.model_entry, folder)
-    head = it.head(rule, structure)
-    loaded = load(folder, it.dtype, gpu_mem_gb, written(folder))
-    inputs = {"model": loaded.digest, "dataset": dataset, **read}
-    made = stamp(
-        code=code,
-        config=it.as_json(),
-        inputs=inputs,
-        model={"name": it.model, "dtype": it.dtype, "device": hardware(), **packing(it.model_entry)},
+    places = Files(**{name: Path(path) for name, path in files.items()})
+    it, rule, loaded, head = prepare(
+        experiment, model=model, dataset=dataset, reads=reads, gpu_mem_gb=gpu_mem_gb, code=code
     )
-    head["provenance"] = {**made, "experiment": it.as_json(), "rule": it.rule_as_run(rule)}
     table = read_table(dataset)
     total = count_sequences(table, it.samples) + count_sequences(table, min(it.samples, REPEAT_SAMPLES))
     with bar(total, f"{it.config} {it.dataset}", unit="sequences") as progress:
         write_experiment(
             loaded.model, loaded.tokenizer, it, rule, table, places, head=head, progress=progress.update
         )
+
+
+def prepare(
+    experiment: dict[str, Any],
+    *,
+    model: str,
+    dataset: str,
+    reads: dict[str, Any],
+    gpu_mem_gb: int,
+    code: str,
+    settings: Mapping[str, Any] | None = None,
+) -> Prepared:
+    """Make what a job of an experiment needs; arguments as of `evaluate`.
+
+    Args:
+        settings: what the result depends on beside the experiment; it stands in the stamp.
+
+    Raises:
+        InputError: the rule or the model cannot be used.
+    """
+    it, folder = Experiment.from_json(experiment), Path(model)
+    torch.set_num_threads(it.run.threads)
+    check_length(folder, it.max_length)
+    read = digests(reads)
+    rule = it.build_rule(reads)
+    structure = read_json(folder / "structure.json")
+    check_packing(structure, it.model_entry, folder)
+    head = it.head(rule, structure)
+    loaded = load(folder, it.dtype, gpu_mem_gb, written(folder))
+    made = stamp(
+        code=code,
+        config={**it.as_json(), **(settings or {})},
+        inputs={"model": loaded.digest, "dataset": dataset, **read},
+        model={"name": it.model, "dtype": it.dtype, "device": hardware(), **packing(it.model_entry)},
+    )
+    head["provenance"] = {**made, "experiment": it.as_json(), "rule": it.rule_as_run(rule)}
+    return Prepared(it, rule, loaded, head)
 
 
 def check_packing(structure: Mapping[str, Any], entry: Mapping[str, Any], folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from switchyard.arguments import add_verb, at_least, folder_to_write
 from switchyard.artifacts.files import write_json, write_text
 from switchyard.models.checkpoint import Checkpoint, add_model_options
+from switchyard.text.verbs import add_text_options
 
 
 def observe(arguments: argparse.Namespace) -> None:
@@ -93,17 +94,8 @@ def register(verbs: argparse._SubParsersAction) -> None:
 def _observe(verb: argparse.ArgumentParser) -> None:
     add_model_options(verb, batch_size=8)
     add, number = verb.add_argument, at_least(1, int)
-    files = ".parquet, .jsonl, .json or .csv, plain or compressed"
-    add("--text", "--dataset", type=Path, nargs="+", required=True, help=f"the text: {files}")
-    add(
-        "--layout",
-        choices=("plain", "wikitext"),
-        default="plain",
-        help="a row is a document, or a line (plain)",
-    )
-    add("--column", default="text", help="the column with the text (text)")
-    add("--domain", help="a column with domains to count apart (default: four parts by hash)")
-    add("--num-samples", type=number, help="most documents (default: all)")
+    domain = "a column with domains to count apart (default: four parts by hash)"
+    add_text_options(verb, "--text", "--dataset", domain=domain)
     add("--tokens", type=number, help="most tokens (default: all)")
     add("--layers", type=int, nargs="+", help="MoE blocks, counted from 0 (default: all)")
     add("--context-window", type=at_least(0, int), default=2, help="most previous tokens of an n-gram (2)")

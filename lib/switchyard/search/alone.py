@@ -1,4 +1,4 @@
-"""A search without a study: a model and a text of one's own, with a journal that the same command goes on from.
+"""A search without a study: a model and a text of one's own, with a journal from which the same command resumes.
 
 `points/{n}.parquet` in the output folder are the journal, in the format of a study; `search.json` says what they belong
 to, and another search into the same folder is refused.

@@ -10,7 +10,7 @@ import torch
 from switchyard.artifacts.digests import digests
 from switchyard.artifacts.files import read_json, read_table, write_json
 from switchyard.artifacts.stamps import sha256_file, stamp
-from switchyard.evaluation.job import Loaded, load, written
+from switchyard.evaluation.job import Loaded, check_packing, load, packing, written
 from switchyard.models.load import check_length
 from switchyard.runtime.progress import bar
 from switchyard.search.batches import Batch, run_batch
@@ -36,10 +36,12 @@ class _Job:
         torch.set_num_threads(threads)
         self.search, self.folder, self.reads, self.bh_home = Search(**search), Path(model), reads, bh_home
         self.structure = read_json(self.folder / "structure.json")
+        check_packing(self.structure, model_entry, self.folder)
         self.dtype = model_entry["dtype"]
         self.loaded: Loaded = load(self.folder, self.dtype, gpu_mem_gb, written(self.folder))
         self.inputs = {"model": self.loaded.digest, **digests(reads)}
         self.asked = {"search": search, "dtype": self.dtype, "bh": bh_home, "threads": threads}
+        self.asked |= packing(model_entry)
 
     def ready(self, text: dict[str, Any]) -> Ready:
         """The search on a text; kept with the model for the next job."""

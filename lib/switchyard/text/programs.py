@@ -1,6 +1,6 @@
 """HumanEval and MBPP: a prompt, and the tests that a completion must pass; as lm-evaluation-harness 0.4.13 has them.
 
-A program is `head`, the completion, and `tests`. For HumanEval the head is the prompt, which a completion goes on from;
+A program is `head`, the completion, and `tests`. For HumanEval the head is the prompt, which a completion continues;
 for MBPP it is empty, since the completion is the whole function. MBPP's prompt is given without examples.
 """
 

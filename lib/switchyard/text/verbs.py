@@ -39,20 +39,26 @@ def prepare_corpus(arguments: argparse.Namespace) -> None:
             write_table(folder / f"{side}.parquet", corpus.filter(pc.equal(corpus["side"], side)), made)
 
 
+def add_text_options(verb: argparse.ArgumentParser, *names: str, domain: str) -> None:
+    """Options that say which documents are read: the files under `names`, layout, columns, how many.
+
+    Args:
+        domain: what the column of domains is for, as help.
+    """
+    add = verb.add_argument
+    files = ".parquet, .jsonl, .json or .csv, plain or compressed"
+    add(*names, type=Path, nargs="+", required=True, help=f"the documents: {files}")
+    help_of_layout = "a row is a document, or a line (plain)"
+    add("--layout", choices=("plain", "wikitext"), default="plain", help=help_of_layout)
+    add("--column", default="text", help="the column with the text (text)")
+    add("--domain", help=domain)
+    add("--num-samples", type=at_least(1, int), help="most documents (default: all)")
+
+
 def register(verbs: argparse._SubParsersAction) -> None:
     """Add `prepare-corpus`, which sets `run`."""
     verb = add_verb(verbs, "prepare-corpus", prepare_corpus)
-    add, number = verb.add_argument, at_least(1, int)
-    files = ".parquet, .jsonl, .json or .csv, plain or compressed"
-    add("--dataset", "--text", type=Path, nargs="+", required=True, help=f"the documents: {files}")
-    add(
-        "--layout",
-        choices=("plain", "wikitext"),
-        default="plain",
-        help="a row is a document, or a line (plain)",
-    )
-    add("--column", default="text", help="the column with the text (text)")
-    add("--domain", help="a column with domains")
-    add("--num-samples", type=number, help="most documents (default: all)")
+    add = verb.add_argument
+    add_text_options(verb, "--dataset", "--text", domain="a column with domains")
     add("--create-splits", action="store_true", help="also a file per side: offline, tuning, final")
     add("--output", type=Path, required=True, help="folder to write into")
