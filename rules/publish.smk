@@ -18,6 +18,7 @@ Writes  publish/figures/{model}/{figure}.{svg,png,html}   the nine-panel figure,
 import shutil
 
 from switchyard.charts.names import (
+    ABLATION,
     FIGURES,
     PROFILE as PROFILE_FIGURES,
     ROUTING,
@@ -37,6 +38,7 @@ localrules:
     draw_var,
     write_var_page,
     draw_search,
+    draw_ablation,
     write_search_page,
     draw_profile,
     write_profile_page,
@@ -234,6 +236,24 @@ rule draw_search:
         "../workflow_scripts/draw_search.py"
 
 
+rule draw_ablation:
+    """Draw what each component of VAR and BH is worth."""
+    input:
+        f"{SEARCH}/ablation.parquet",
+    output:
+        figure(ABLATION, folder="search", category="Search"),
+    log:
+        f"{LOGS}/draw_ablation/{{model}}.log",
+    benchmark:
+        f"{LOGS}/draw_ablation/{{model}}.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=lambda _: STUDY.code("draw_ablation"),
+    script:
+        "../workflow_scripts/draw_ablation.py"
+
+
 rule write_search_page:
     """Write what was worth searching, the best points, and whether they hold on the final text."""
     input:
@@ -382,7 +402,19 @@ PAPER_TABLES = [
     "verdicts",
     "league",
 ]
+PAPER_TABLES += ["ablation"] if PLAN.ablated else []
+PAPER_TABLES += ["sensitivity"] if PLAN.models else []
+# What only some studies run; the paper leaves out the figures that are not made.
+PAPER_EXTRAS = {
+    "latency_cdf": [f"{PROFILE}/latency.parquet"] if PAPER_MODEL in STUDY.profiled else [],
+    "ablation": [f"{SEARCH}/ablation.parquet"] if PAPER_MODEL in PLAN.ablated else [],
+    "search_sensitivity": [f"{SEARCH}/sensitivity.parquet"] if PAPER_MODEL in PLAN.models else [],
+}
+PAPER_EXTRAS = {
+    name: [path.format(model=PAPER_MODEL) for path in files] for name, files in PAPER_EXTRAS.items()
+}
 PAPER_FIGURES = ["var_paths", "frontier", "frequency_vs_entropy", "var_comparison"]
+PAPER_FIGURES += [name for name, files in PAPER_EXTRAS.items() if files]
 
 
 if not HAS_LATEX:
@@ -405,6 +437,8 @@ rule write_paper:
         stats=expand(f"{OBSERVE}/routing_stats.parquet", model=STUDY.var_models),
         comparisons=expand(f"{VAR}/comparison.json", model=STUDY.var_models),
         speeds=expand(f"{VAR}/speed.json", model=STUDY.var_models),
+        ablations=expand(f"{SEARCH}/ablation.parquet", model=PLAN.ablated),
+        sensitivities=expand(f"{SEARCH}/sensitivity.parquet", model=PLAN.models),
     output:
         tables=expand(f"{PAPER}/tables/{{name}}.{{ending}}", name=PAPER_TABLES, ending=["tex", "csv"]),
         stamps=expand(f"{PAPER}/tables/{{name}}.csv.provenance.json", name=PAPER_TABLES),
@@ -431,6 +465,7 @@ rule draw_paper:
     """Draw the paper's figures as vector PDF."""
     input:
         AGGREGATES,
+        **PAPER_EXTRAS,
         statistics=f"{OUT}/observe/{PAPER_MODEL}/routing_stats.parquet",
         verdict=f"{OUT}/observe/{PAPER_MODEL}/verdict.json",
         model=f"{OUT}/prepare/models/{PAPER_MODEL}",
@@ -484,6 +519,7 @@ rule publish_all:
         expand(rules.draw_var.output, model=STUDY.var_models),
         rules.write_var_page.output,
         expand(rules.draw_search.output, model=PLAN.models),
+        expand(rules.draw_ablation.output, model=PLAN.ablated),
         rules.write_search_page.output if PLAN.models else [],
         expand(rules.draw_profile.output, model=STUDY.profiled),
         rules.write_profile_page.output,

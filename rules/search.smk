@@ -9,6 +9,7 @@ Writes  search/{model}/{method}/seed{seed}/points/{batch}.parquet   a batch of e
         search/{model}/manual.json            the study's own configurations of VAR on both texts
         search/{model}/summary.json           the best of each method, methods compared, shares of the spaces
         search/{model}/sensitivity.parquet    partial dependence of speed and degradation on each dimension
+        search/{model}/ablation.parquet       components of VAR and BH switched off in turn, against the whole rule
 """
 
 from switchyard.search.plan import Plan
@@ -28,6 +29,7 @@ localrules:
 rule search_all:
     input:
         expand(f"{SEARCH}/{{file}}", model=PLAN.models, file=["summary.json", "sensitivity.parquet"]),
+        expand(f"{SEARCH}/ablation.parquet", model=PLAN.ablated),
 
 
 rule evaluate_points:
@@ -146,3 +148,30 @@ rule judge_search:
         code=lambda _: PLAN.code("judge_search"),
     script:
         "../workflow_scripts/judge_search.py"
+
+
+rule ablate_rules:
+    """Switch components of VAR and of BH off in turn, and compare each with the whole rule on the same samples."""
+    input:
+        reads=lambda w: PLAN.ablation_job(w.model)["reads"].values(),
+        model=f"{OUT}/prepare/models/{{model}}",
+        text=PLAN.text("ablation")["path"],
+    output:
+        f"{SEARCH}/ablation.parquet",
+    log:
+        f"{LOGS}/ablate_rules/{{model}}.log",
+    # Measures the process that waits; a worker does the work.
+    benchmark:
+        f"{LOGS}/ablate_rules/{{model}}.tsv"
+    conda:
+        "../envs/search.yaml"
+    threads: config["evaluation"]["threads"]
+    resources:
+        **RESOURCES.model(config["var"]["batch_tokens"], runtime=60, experiments=True),
+    params:
+        job=lambda w: PLAN.ablation_job(w.model),
+        wholes=lambda w: PLAN.wholes(w.model),
+        text=PLAN.text("ablation"),
+        code=lambda _: STUDY.code("ablate_rules", rules=["bh"]),
+    script:
+        "../workflow_scripts/ablate_rules.py"

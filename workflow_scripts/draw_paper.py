@@ -5,13 +5,19 @@ from pathlib import Path
 from switchyard.artifacts.files import read_json, read_table
 from switchyard.artifacts.stamps import attach_to, stamp
 from switchyard.charts.frontier import frontier
+from switchyard.charts.profile.latency_cdf import latency_cdf
 from switchyard.charts.routing.frequency_vs_entropy import frequency_vs_entropy
 from switchyard.charts.routing.token_types import TokenTypes
 from switchyard.charts.save import save_pdf
+from switchyard.charts.search.ablation import ablation
+from switchyard.charts.search.sensitivity import search_sensitivity
 from switchyard.charts.var.comparison import var_comparison
 from switchyard.charts.var.paths import var_paths
 from switchyard.runtime.log import logged
 from switchyard.warehouse.study_tables import Tables
+
+EXTRAS = {"latency_cdf": latency_cdf, "ablation": ablation, "search_sensitivity": search_sensitivity}
+"""Figures of what only some studies run, from one table each."""
 
 
 def main(
@@ -21,6 +27,7 @@ def main(
     verdict: Path,
     structure: Path,
     comparison: Path,
+    extras: dict[str, Path],
     model: str,
     folder: Path,
     code: str,
@@ -35,10 +42,12 @@ def main(
         "frequency_vs_entropy": frequency_vs_entropy(types).drawing,
         "var_comparison": var_comparison(read_json(comparison)["comparisons"]),
     }
+    charts |= {name: EXTRAS[name](read_table(path).to_pandas()) for name, path in extras.items()}
     inputs = {
         "results": aggregate / "bh_routing_results.parquet",
         "statistics": statistics,
         "comparison": comparison,
+        **extras,
     }
     made = stamp(code=code, config={"model": model}, inputs=inputs)
     for name, chart in charts.items():
@@ -53,6 +62,7 @@ if __name__ == "__main__":
             verdict=Path(snakemake.input.verdict),
             structure=Path(snakemake.input.model) / "structure.json",
             comparison=Path(snakemake.input.comparison),
+            extras={name: Path(snakemake.input[name][0]) for name in EXTRAS if snakemake.input[name]},
             model=snakemake.params.model,
             folder=Path(snakemake.output[0]).parent,
             code=snakemake.params.code,

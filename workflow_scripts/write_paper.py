@@ -20,8 +20,8 @@ from switchyard.reporting.paper_numbers import (
 )
 from switchyard.runtime.log import logged
 
-LONG = ("metrics_cost", "metrics_routing", "league")
-"""Tables with a row for each configuration."""
+LONG = ("metrics_cost", "metrics_routing", "league", "ablation", "sensitivity")
+"""Tables of the supplementary material."""
 
 
 def main(
@@ -52,6 +52,10 @@ def main(
         "verdicts": paper_tables.verdicts(findings),
         "league": paper_tables.league(findings),
     }
+    if inputs["ablations"]:
+        found["ablation"] = paper_tables.ablation(_by_model(inputs["ablations"]))
+    if inputs["sensitivities"]:
+        found["sensitivity"] = paper_tables.sensitivity(_by_model(inputs["sensitivities"]))
     for name, (frame, kinds) in found.items():
         write_text(tables / f"{name}.tex", note + tabular(frame, kinds, long=name in LONG))
         write_text(tables / f"{name}.csv", frame.to_csv(index=False))
@@ -61,6 +65,10 @@ def main(
     write_text(numbers, note + numbers_tex(cells, said))
     write_text(numbers.with_suffix(".csv"), numbers_table(cells).to_csv(index=False))
     attach_to(numbers.with_suffix(".csv"), made)
+
+
+def _by_model(paths: list[Path]) -> dict[str, pd.DataFrame]:
+    return {path.parent.name: read_table(path).to_pandas() for path in paths}
 
 
 if __name__ == "__main__":

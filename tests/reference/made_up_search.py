@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from reference import search as reference
+from switchyard.search.ablation import NUMBERS, SCHEMA
 from switchyard.search.methods import ask
 from switchyard.search.objective import Objective, Outcome
 from switchyard.search.points import trajectory
@@ -86,6 +88,22 @@ def validations() -> dict[str, Any]:
         "bayesian": validated(degradation=0.004, speed=1.1),
         "random": validated(degradation=0.02, speed=1.05),
     }
+
+
+def ablation() -> pd.DataFrame:
+    """`ablation.parquet` of a model with both rules; without the last component there are no numbers."""
+    found = []
+    for rule, names in {"var": ("fast path", "cache"), "bh": ("test", "weighting model", "min_k")}.items():
+        for place, name in enumerate(("none", *names)):
+            failed = "layer 1 is NaN" if name == "min_k" else None
+            difference = None if name == "none" or failed else 0.01 * place
+            numbers = dict.fromkeys(NUMBERS, None if failed else 0.5)
+            numbers |= {"loss_difference": difference, "loss_low": difference and difference - 0.015}
+            numbers |= {"loss_high": difference and difference + 0.015}
+            words = {"config": f"{rule}_one", "component": name, "change": "off", "settings": "{}"}
+            verdict = None if difference is None else "worse" if place == 2 else "not distinguishable"
+            found.append({"rule": rule, **words, "failed": failed, **numbers, "verdict": verdict})
+    return pa.Table.from_pylist(found, schema=SCHEMA).to_pandas()
 
 
 def sensitivity() -> pd.DataFrame:

@@ -24,6 +24,7 @@ GPU_RULES = {
     "sweep_var",
     "evaluate_points",
     "validate_search",
+    "ablate_rules",
     "profile_model",
 }
 """Rules whose jobs run a model, and ask a cluster for a GPU."""

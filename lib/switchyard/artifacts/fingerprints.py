@@ -27,6 +27,7 @@ NAMED_BY_STRING = {
     "generate_code": ("switchyard.evaluation.code_job",),
     "evaluate_points": ("switchyard.search.job",),
     "validate_search": ("switchyard.search.job",),
+    "ablate_rules": ("switchyard.search.ablation_job",),
 }
 """By script: modules that no import leads to, because a worker is asked for their function by name.
 

@@ -32,6 +32,9 @@ VAR = ("var_comparison", "var_sweep")
 SEARCH = ("search_trajectory", "search_frontier", "search_sensitivity")
 """Figures of each model whose thresholds are searched; `switchyard.charts.search` draws them."""
 
+ABLATION = "ablation"
+"""The figure of each model whose rules are ablated; `switchyard.charts.search.ablation` draws it."""
+
 PROFILE = (
     "profile_components",
     "profile_scaling",

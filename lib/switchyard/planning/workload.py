@@ -30,6 +30,8 @@ PAIR_BYTES, ROW_BYTES, REPEAT_FACTOR = 3.2, 3.0, 1.3
 """In a trace: of an expert with its weight, of a row beside them, and how much more short forwards take."""
 LOG_PAIR_BYTES, LOG_ROW_BYTES = 15.5, 45.0
 """In an internal log: of an expert with its weight, and of a token in a layer, in JSON. All were measured on pocket."""
+ABLATION_RUNS = 16
+"""Of an ablation, at most: the untouched model, VAR and BH whole, and VAR's eight and BH's five components off."""
 
 
 class Tokens(NamedTuple):
@@ -68,7 +70,7 @@ class Workload:
         if "shard" in job.wildcards:
             whole, shards = (self.config["observation"][key] for key in ("tokens", "shards"))
             return whole and Tokens(whole // shards, exact=False)
-        if job.rule in ("evaluate_points", "validate_search"):
+        if job.rule in ("evaluate_points", "validate_search", "ablate_rules"):
             return self._searched(job)
         var = self.config["var"]
         if tuned := [name for name in var["datasets"] if self._prepared(name) in job.inputs]:
@@ -89,8 +91,11 @@ class Workload:
         return Tokens(number, all(exact for _, exact in found)) if texts else None
 
     def _searched(self, job: Job) -> Tokens:
-        """A batch of points in each space beside the untouched model; or what is validated, on both texts."""
+        """A batch of points in each space beside the untouched model; what is validated, on both texts; ablations."""
         search, var = self.config["search"], self.config["var"]
+        if job.rule == "ablate_rules":
+            own = self.lengths(self.model(job), search["dataset"])[0]
+            return Tokens(ABLATION_RUNS * sum(own[: search["ablation"]["samples"]]), exact=False)
         texts = {"dataset": search["samples"], "final": search["final_samples"]}
         lengths = {
             name: sum(self.lengths(self.model(job), search[name])[0][:samples])

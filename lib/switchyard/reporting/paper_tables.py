@@ -192,6 +192,52 @@ def verdicts(findings: pd.DataFrame) -> PaperTable:
     )
 
 
+def ablation(tables: Mapping[str, pd.DataFrame]) -> PaperTable:
+    """Components of VAR and of BH switched off in turn; `tables` are `ablation.parquet` by model."""
+    rows = _of_models(tables)
+    rows["component"] = rows["component"].replace("none", "(the whole rule)")
+    columns = {
+        "model": "model",
+        "config": "configuration",
+        "component": "without",
+        "change": "instead",
+        "loss": "loss",
+        "loss_difference": "difference",
+        "loss_low": "from",
+        "loss_high": "to",
+        "p_holm": "p",
+        "verdict": "verdict",
+        "mean_experts": "experts",
+        "flops_ratio": "products, untouched = 1",
+    }
+    kinds = {"loss": "nats", **dict.fromkeys(("difference", "from", "to"), "nats_change"), "p": "p"}
+    kinds |= {"experts": "experts", "products, untouched = 1": "ratio"}
+    return PaperTable(rows[list(columns)].rename(columns=columns), kinds)
+
+
+def sensitivity(tables: Mapping[str, pd.DataFrame]) -> PaperTable:
+    """By dimension of a search: how far speed-up and perplexity change over it; `tables` are `sensitivity.parquet`.
+
+    A change is the highest minus the lowest mean of the fitted process over the dimension's values, the other
+    dimensions averaged out; beside it the largest standard deviation of that mean.
+    """
+    keys = ["model", "space", "dimension", "column"]
+    grouped = _of_models(tables).groupby(keys, sort=False)
+    found = pd.DataFrame(
+        {"change": grouped["mean"].max() - grouped["mean"].min(), "s.d.": grouped["std"].max()}
+    )
+    wide = found.unstack("column")
+    measures = {"speed": "speed-up", "degradation": "perplexity"}
+    frame = pd.DataFrame(
+        {f"{kind} of {words}": wide[kind, column] for column, words in measures.items() for kind in found}
+    )
+    return PaperTable(frame.reset_index(), dict.fromkeys(frame.columns, "degradation"))
+
+
+def _of_models(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat([one.assign(model=model) for model, one in tables.items()], ignore_index=True)
+
+
 def league(findings: pd.DataFrame) -> PaperTable:
     """Every configuration of the study, the best first: mean loss difference against its compute-matched baseline."""
     rows = findings[(findings["level"] == "configuration") & (findings["loss_comparisons"] > 0)]

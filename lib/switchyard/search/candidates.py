@@ -124,9 +124,14 @@ class BHCandidates:
 
     def run(self, settings: Mapping[str, Any], *, own_when_full: bool = False) -> tuple[Run, Use]:
         """Run BH once over the samples."""
-        counts = Counts(self.subject.structure["top_k"])
-        run = self.subject.run(self.rule(settings), observer=counts.observe, own_when_full=own_when_full)
-        return run, Use(counts.experts / counts.rows, 1.0, counts.changed / counts.rows)
+        return counted_run(self.subject, self.rule(settings), own_when_full=own_when_full)
+
+
+def counted_run(subject: Subject, rule: Any, *, own_when_full: bool) -> tuple[Run, Use]:
+    """Run a rule that looks nothing up once over the samples, and count its experts."""
+    counts = Counts(subject.structure["top_k"])
+    run = subject.run(rule, observer=counts.observe, own_when_full=own_when_full)
+    return run, Use(counts.experts / counts.rows, 1.0, counts.changed / counts.rows)
 
 
 @dataclass

@@ -85,8 +85,14 @@ class Evaluator:
             NotANumber: logits or log-likelihoods under them are no numbers.
         """
         run, use = candidates.run(settings, own_when_full=False)
-        speed = self._cost(use) if self.speed.kind == "cost" else self._measured(candidates.rule(settings))
+        speed = self.cost(use) if self.speed.kind == "cost" else self._measured(candidates.rule(settings))
         return Evaluation(perplexity(run), speed, use, run)
+
+    def cost(self, use: Use) -> float:
+        """Matrix products of a token, untouched over under a rule."""
+        structure = self.subject.structure
+        untouched = flops_per_token(structure, structure["top_k"])
+        return untouched / flops_per_token(structure, use.mean_experts, use.router_share)
 
     def loss_test(self, run: Run) -> RatioTest:
         """Nats per target token above the untouched model, paired by sample."""
@@ -98,11 +104,6 @@ class Evaluator:
         except NotANumber as error:
             return Outcome(failed=str(error))
         return self.objective.outcome(found.perplexity, found.speed, found.use.acting_share)
-
-    def _cost(self, use: Use) -> float:
-        structure = self.subject.structure
-        untouched = flops_per_token(structure, structure["top_k"])
-        return untouched / flops_per_token(structure, use.mean_experts, use.router_share)
 
     def _measured(self, rule: Any) -> float:
         ratios = []

@@ -19,8 +19,8 @@ from switchyard.search.spaces import made_spaces
 from switchyard.search.validation import Validated, validate
 
 
-class _Job:
-    """What both jobs are given: a model, a search, the files it reads."""
+class Job:
+    """What every job of the stage is given: a model, a search, the files it reads."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ def evaluate_points(
         job: `search` (fields of `Search`), `model` (a prepared folder), `model_entry`, `reads`, `bh_home`, `threads`,
             `gpu_mem_gb`.
     """
-    given = _Job(**job)
+    given = Job(**job)
     spaces = made_spaces(given.search.spaces, given.structure, given.reads)
     ready = given.ready(text)
     inputs = {f"batch_{number}": path for number, path in enumerate(earlier)}
@@ -136,7 +136,7 @@ def validate_search(
         manual_output: where the results of the manual ones go.
         job: see `evaluate_points`.
     """
-    given = _Job(**job)
+    given = Job(**job)
     texts = {"tuning": given.ready(tuning), "final": given.ready(final)}
     compared = {
         name: {

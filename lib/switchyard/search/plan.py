@@ -57,20 +57,20 @@ class Plan:
 
     def reads(self, model: str) -> dict[str, str]:
         """Files that the rules and spaces of a model need, by name."""
-        folder = self.study.folder
-        found = {
-            "routing_table": f"{folder}/var/{model}/routing_table.parquet",
-            "routing_stats": f"{folder}/observe/{model}/routing_stats.parquet",
-        }
-        nulls = {"nulls": f"{folder}/calibrate/{model}/nulls.parquet"} if "bh" in self.spaces else {}
-        return found | nulls
+        found = self._files(model)
+        return {name: path for name, path in found.items() if name != "nulls" or "bh" in self.spaces}
 
     def text(self, name: str) -> dict[str, Any]:
-        """What is run of the text to search on (`dataset`), or of the final one (`final`)."""
-        key = self.settings[name]
+        """What is run of the text to search on (`dataset`), of the final one (`final`), or for the `ablation`."""
+        key = self.settings["dataset" if name == "ablation" else name]
+        samples = {
+            "dataset": self.settings["samples"],
+            "final": self.settings["final_samples"],
+            "ablation": self.settings["ablation"]["samples"],
+        }
         return {
             "path": f"{self.study.folder}/prepare/datasets/{key}.parquet",
-            "samples": self.settings["samples" if name == "dataset" else "final_samples"],
+            "samples": samples[name],
             "max_length": self.study.texts[key]["max_length"],
         }
 
@@ -86,6 +86,37 @@ class Plan:
             "bh_home": entry("bh").home if "bh" in self.spaces else None,
         }
 
+    @property
+    def ablated(self) -> list[str]:
+        """Models whose rules have their components switched off in turn."""
+        asked = self.settings["ablation"]["models"]
+        return [model for model in (self.study.models if asked is None else asked) if self.wholes(model)]
+
+    def wholes(self, model: str) -> dict[str, dict[str, Any]]:
+        """The rules of a model that are ablated, `config` and `settings` each.
+
+        VAR's first custom configuration, or else its last preset, and the model's first configuration of BH.
+        """
+        found, manual = {}, self.manual()
+        names = [*self.study.config["var"]["custom"], *reversed(manual)]
+        if names and model in self.study.var_models:
+            found["var"] = {"config": names[0], "settings": manual[names[0]]}
+        for name, one in self.study.of(model).items():
+            if one.rule == "bh":
+                return {**found, "bh": {"config": name, "settings": one.settings}}
+        return found
+
+    def ablation_job(self, model: str) -> dict[str, Any]:
+        """What the job of the ablation is given beside its text; it reads only what the model's rules need."""
+        job, wholes, files = self.job(model), self.wholes(model), self._files(model)
+        needed = [*(["routing_table"] if "var" in wholes else []), *(["nulls"] if "bh" in wholes else [])]
+        return {
+            **job,
+            "search": {**job["search"], "spaces": {}, "speedup": "cost"},
+            "reads": {name: files[name] for name in needed},
+            "bh_home": entry("bh").home if "bh" in wholes else None,
+        }
+
     def manual(self) -> dict[str, dict[str, Any]]:
         """The study's VAR configurations, which nothing searched for: fields of a VARConfig by name."""
         found = {name: configured(settings)[0].as_json() for name, settings in self.study.var_configs.items()}
@@ -94,6 +125,14 @@ class Plan:
     def code(self, script: str) -> str:
         """Fingerprint of a script's library code, with the rules whose settings are searched."""
         return self.study.code(script, rules=["bh"] if "bh" in self.spaces else [])
+
+    def _files(self, model: str) -> dict[str, str]:
+        folder = self.study.folder
+        return {
+            "routing_table": f"{folder}/var/{model}/routing_table.parquet",
+            "routing_stats": f"{folder}/observe/{model}/routing_stats.parquet",
+            "nulls": f"{folder}/calibrate/{model}/nulls.parquet",
+        }
 
     def _points(self, model: str, method: str, seed: int, batch: int) -> str:
         return f"{self.study.folder}/search/{model}/{method}/seed{seed}/points/{batch}.parquet"

@@ -27,8 +27,7 @@ import torch
 from switchyard.evaluation.sequences import Sample
 from switchyard.models.costs import flops_per_token
 from switchyard.routing.topk import TopK
-from switchyard.statistics.multiplicity import holm, verdict
-from switchyard.statistics.paired import RatioTest, ratio_tests
+from switchyard.statistics.differences import difference_columns
 from switchyard.text.kinds import kind_of
 from switchyard.var.config import ROUTE_WEIGHTS, VARConfig
 from switchyard.var.grid import Grid
@@ -188,14 +187,19 @@ def _compare(rows: list[dict[str, Any]], losses: np.ndarray, tokens: np.ndarray)
     for row, loss in zip(rows, losses, strict=True):
         mean = float(loss.sum() / tokens.sum())
         row |= {"loss": mean, "perplexity": math.exp(mean)}
-    _add_tests(rows, "", losses - losses[0], tokens)
+    _add(rows, difference_columns(losses - losses[0], tokens))
     against = [_static_of_at_most(row, rows) for row in rows]
     for row, place in zip(rows, against, strict=True):
         row["static_k"] = None if place is None else int(rows[place]["mean_experts"])
     differences = [
         None if place is None else loss - losses[place] for loss, place in zip(losses, against, strict=True)
     ]
-    _add_tests(rows, "static_", differences, tokens)
+    _add(rows, difference_columns(differences, tokens, "static_"))
+
+
+def _add(rows: list[dict[str, Any]], columns: list[dict[str, Any]]) -> None:
+    for row, added in zip(rows, columns, strict=True):
+        row |= added
 
 
 def _static_of_at_most(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> int | None:
@@ -208,27 +212,3 @@ def _static_of_at_most(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
         if one["kind"] == STATIC and one["flops_per_token"] <= row["flops_per_token"]
     ]
     return max(able, key=lambda place: rows[place]["flops_per_token"], default=None)
-
-
-def _add_tests(
-    rows: list[dict[str, Any]], prefix: str, differences: Sequence[np.ndarray | None], tokens: np.ndarray
-) -> None:
-    """Columns `{prefix}loss_difference, loss_low, loss_high, p, p_holm, verdict`."""
-    asked = [one for one in differences if one is not None]
-    tests = iter(ratio_tests([(one, tokens) for one in asked]))
-    found = [None if one is None else next(tests) for one in differences]
-    ps = [_p(test, one) for test, one in zip(found, differences, strict=True)]
-    for row, test, p, adjusted in zip(rows, found, ps, holm(ps), strict=True):
-        row |= {
-            f"{prefix}loss_difference": test and test.ratio,
-            f"{prefix}loss_low": test and test.low,
-            f"{prefix}loss_high": test and test.high,
-            f"{prefix}p": p,
-            f"{prefix}p_holm": adjusted,
-            f"{prefix}verdict": test and verdict(-test.ratio, adjusted),
-        }
-
-
-def _p(test: RatioTest | None, difference: np.ndarray | None) -> float | None:
-    """None where no sample differs: that is no test."""
-    return test.p if test is not None and difference.any() else None

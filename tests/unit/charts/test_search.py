@@ -11,7 +11,8 @@ import vl_convert
 
 from reference import made_up_search
 from reference import search as reference
-from switchyard.charts.names import SEARCH
+from switchyard.charts.names import ABLATION, SEARCH
+from switchyard.charts.search.ablation import ablation, compared
 from switchyard.charts.search.frontier import frontier, points, search_frontier
 from switchyard.charts.search.sensitivity import banded, search_sensitivity
 from switchyard.charts.search.trajectory import best_so_far, search_trajectory
@@ -63,6 +64,22 @@ def test_bands_are_two_deviations_and_every_dimension_is_drawn():
     assert "NaN" not in text and "undefined" not in text
 
 
+def test_every_component_is_drawn_but_the_one_that_failed():
+    table = made_up_search.ablation()
+    text = rendered(ablation(table))
+    for words in (
+        "VAR, var_one",
+        "Benjamini-Hochberg, bh_one",
+        "fast path",
+        "cache",
+        "test",
+        "weighting model",
+    ):
+        assert f"|{words}|" in text, words
+    assert "|min_k|" not in text and "NaN" not in text and "undefined" not in text
+    assert len(compared(table)) == 4
+
+
 def test_a_search_in_which_all_failed_is_drawn():
     rows = made_up_search.rows(fails=True)
     for chart in (search_trajectory(rows, 0.005), search_frontier(rows, made_up_search.manual(), 0.005)):
@@ -71,4 +88,4 @@ def test_a_search_in_which_all_failed_is_drawn():
 
 def test_every_figure_has_a_caption(pytestconfig):
     captions = {path.stem for path in (pytestconfig.rootpath / "reports" / "captions").glob("*.rst")}
-    assert {*SEARCH, "search"} <= captions
+    assert {*SEARCH, ABLATION, "search"} <= captions

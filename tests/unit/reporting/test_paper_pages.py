@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reference import made_up_var
+from reference import made_up_search, made_up_var
 from switchyard.reporting.findings import findings as findings_of
 from switchyard.reporting.latex import escaped, macro, tabular
 from switchyard.reporting.numbers import number
@@ -24,10 +24,12 @@ from switchyard.reporting.paper_numbers import (
 from switchyard.reporting.paper_tables import (
     COST_METRICS,
     ROUTING_METRICS,
+    ablation,
     downstream,
     league,
     performance,
     routing_by_frequency,
+    sensitivity,
     verdicts,
 )
 
@@ -57,6 +59,10 @@ def test_every_table_and_figure_that_is_named_is_made(path: Path) -> None:
     tables = re.findall(r"\\input\{tables/(\w+)\}", text) + re.findall(r"\\wide\{(\w+)\}", text)
     assert set(tables) <= set(made["TABLES"]) and tables
     assert set(re.findall(r"figures/(\w+)\}", text)) <= set(made["FIGURES"])
+    extras = re.search(r"PAPER_EXTRAS = \{(.*?)\n\}", rules, re.DOTALL)[1]
+    assert set(re.findall(r"\\onlyifmade\{(\w+)\}", text)) <= set(re.findall(r'"(\w+)": \[', extras))
+    added = set(re.findall(r'PAPER_TABLES \+= \["(\w+)"\]', rules))
+    assert set(re.findall(r"\\onlytable\{(\w+)\}", text)) <= added
 
 
 def test_every_macro_that_is_used_is_defined(made_up, derived) -> None:
@@ -138,6 +144,26 @@ def test_routing_by_frequency_is_that_of_a_loop() -> None:
         assert row[8] == pytest.approx(
             np.mean([one.frequency >= 50 and one.mean_entropy < 0.5 for one in own])
         )
+
+
+def test_the_ablation_has_a_row_for_each_component() -> None:
+    rows = made_up_search.ablation()
+    frame, kinds = ablation({"one": rows, "two": rows})
+    assert len(frame) == 2 * len(rows) and set(kinds) < set(frame.columns)
+    assert frame["without"].tolist()[:3] == ["(the whole rule)", "fast path", "cache"]
+    assert frame["difference"].tolist()[1] == 0.01 and "--" in tabular(frame, kinds)
+
+
+def test_sensitivity_is_the_range_of_the_means() -> None:
+    rows = made_up_search.sensitivity()
+    frame, kinds = sensitivity({"one": rows})
+    assert len(frame) == len(rows.groupby(["space", "dimension"])) and len(kinds) == 4
+    for one in frame.to_dict("records"):
+        own = rows[(rows["space"] == one["space"]) & (rows["dimension"] == one["dimension"])]
+        for column, words in {"speed": "speed-up", "degradation": "perplexity"}.items():
+            means = own[own["column"] == column]["mean"]
+            assert one[f"change of {words}"] == max(means) - min(means)
+            assert one[f"s.d. of {words}"] == 0.0625
 
 
 def test_tables_of_var_hold_what_was_compared() -> None:

@@ -8,81 +8,20 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from reference.tiny import WORDS, tiny_model, tiny_tokenizer
+from reference.searched_model import LAYERS, LIMIT, NOTHING, SETTINGS, TOP_K, Made
 from reference.var_sweep import TokenByToken, losses
 from switchyard.errors import InputError, NotANumber
-from switchyard.evaluation.sequences import build_samples
-from switchyard.models.blocks import describe
 from switchyard.models.costs import flops_per_token
 from switchyard.routing.nulls import NullDistribution
 from switchyard.search import evaluator as module
 from switchyard.search.batches import Batch, run_batch
-from switchyard.search.candidates import BHCandidates, Subject, VARCandidates
+from switchyard.search.candidates import BHCandidates, VARCandidates
 from switchyard.search.decisions import NEVER
-from switchyard.search.evaluator import Evaluator, Speed
+from switchyard.search.evaluator import Speed
 from switchyard.search.points import read_points
 from switchyard.search.setup import Ready, Search
 from switchyard.search.spaces import make_space
 from switchyard.search.validation import validate
-from switchyard.text.sources import Row
-from switchyard.text.tasks import prepare
-from switchyard.var.table import RoutingTable
-
-LAYERS, EXPERTS, TOP_K, LIMIT = 2, 8, 4, 0.005
-SETTINGS = {
-    "frequency_threshold": 4,
-    "entropy_threshold": 1.2,
-    "confidence_threshold": 1.0,
-    "cache_size": 0,
-    "fast_path_experts": 2,
-    "route_weights": "table",
-}
-NOTHING = {**SETTINGS, "entropy_threshold": 0.0}
-
-
-class Made:
-    """A tiny model, its text, and made-up statistics of it."""
-
-    def __init__(self) -> None:
-        tokenizer = tiny_tokenizer()
-        model = tiny_model(vocabulary=len(tokenizer), experts=EXPERTS, top_k=TOP_K)
-        words = WORDS.split()
-        texts = [" ".join(words[one : one + 6]) for one in range(0, 36, 4)]
-        rows = [Row.of("made.jsonl", number, {"text": text}) for number, text in enumerate(texts, 1)]
-        self.dataset = prepare(rows, kind="perplexity", layout="plain")
-        samples = build_samples(self.dataset, tokenizer, max_length=24)
-        self.structure = describe(model.config)
-        self.subject = Subject(model, tokenizer, self.structure, "perplexity", samples, 96)
-        rng = np.random.default_rng(0)
-        known = rng.permutation(len(tokenizer))[:300]
-        self.rows = [
-            {
-                "layer": layer,
-                "token_id": int(token),
-                "frequency": int(rng.integers(1, 12)),
-                "mean_entropy": float(rng.uniform(0.2, math.log(EXPERTS))),
-                "mean_confidence": float(rng.uniform(0.2, 0.9)),
-                "experts": rng.permutation(EXPERTS)[:TOP_K].tolist(),
-                "weights": rng.dirichlet(np.ones(TOP_K)).astype(np.float32).tolist(),
-            }
-            for layer in range(LAYERS)
-            for token in known
-        ]
-        self.table = RoutingTable.of(pa.Table.from_pylist(self.rows))
-
-    def evaluator(self, **settings) -> Evaluator:
-        return Evaluator(self.subject, LIMIT, **settings)
-
-    def candidates(self, evaluator: Evaluator) -> VARCandidates:
-        return VARCandidates.of(self.subject, self.table, evaluator.highest_confidence, 1000.0)
-
-    def eligible(self) -> dict[tuple[int, int], dict]:
-        """Rows that SETTINGS let through."""
-        return {
-            (row["layer"], row["token_id"]): row
-            for row in self.rows
-            if row["frequency"] >= 4 and row["mean_entropy"] < 1.2
-        }
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def profile_latency(latency: pd.DataFrame) -> alt.VConcatChart:
     rows = []
     for phase in phases(latency):
         own = latency[latency["phase"] == phase]
-        views = [_histogram(own, hue), _cumulative(own, hue), _normal(own, hue)]
+        views = [_histogram(own, hue), cumulative(own, hue), _normal(own, hue)]
         names = ("histogram", "cumulative", "against normal")
         titled = [
             view.properties(
@@ -79,7 +79,8 @@ def _histogram(own: pd.DataFrame, hue: alt.Color) -> alt.Chart:
     return chart.encode(x=_x(own), y=alt.Y("share:Q", axis=axis), color=hue)
 
 
-def _cumulative(own: pd.DataFrame, hue: alt.Color) -> alt.LayerChart:
+def cumulative(own: pd.DataFrame, hue: alt.Color) -> alt.LayerChart:
+    """Shares of the samples below a latency, and the percentiles with their 95 % intervals, of one phase."""
     ranks = percentiles(own).assign(share=lambda frame: frame["percentile"] / 100)
     y = alt.Y(
         "share:Q",
