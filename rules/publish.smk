@@ -368,6 +368,7 @@ rule write_report:
     output:
         front=f"{OUT}/publish/answer.html",
         front_stamp=f"{OUT}/publish/answer.html.provenance.json",
+        front_figure=f"{OUT}/publish/answer.svg",
         markdown=f"{OUT}/publish/report.md",
         findings=f"{OUT}/publish/tables/findings.csv",
         findings_stamp=f"{OUT}/publish/tables/findings.csv.provenance.json",
@@ -385,6 +386,7 @@ rule write_report:
         "../envs/report.yaml"
     params:
         study=config["study"],
+        model=STUDY.models[0],
         code=lambda _: STUDY.code("write_report"),
     script:
         "../workflow_scripts/write_report.py"

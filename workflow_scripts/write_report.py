@@ -4,12 +4,15 @@ from pathlib import Path
 
 from switchyard.artifacts.files import read_json, read_stamp, write_text
 from switchyard.artifacts.stamps import derived
+from switchyard.charts.frontier import frontier
+from switchyard.charts.save import save_svg
 from switchyard.reporting.findings import derive, findings, write_findings
 from switchyard.reporting.pages import write_document, write_fragment
 from switchyard.reporting.report import left_out, render
 from switchyard.reporting.var import presets
 from switchyard.runtime.log import logged
 from switchyard.warehouse.prints import refuse_differing_prints
+from switchyard.warehouse.study_tables import Tables
 
 
 def main(
@@ -21,6 +24,7 @@ def main(
     var: list[Path],
     templates: dict[str, Path],
     study: str,
+    model: str,
     front: Path,
     markdown: Path,
     page: Path,
@@ -44,6 +48,7 @@ def main(
     )
     answer = render(found, templates["front.md.j2"], study=study, speeds=speeds)
     write_fragment(front, answer, stamp=made)
+    save_svg(frontier(Tables.read(aggregate).of(model)).page, front.with_suffix(".svg"), made)
     write_text(markdown, text)
     write_document(page, text, title=f"Expert routing: {study}", stamp=made)
 
@@ -58,6 +63,7 @@ if __name__ == "__main__":
             var=[Path(path) for path in snakemake.input.var],
             templates={Path(path).name: Path(path) for path in snakemake.input.templates},
             study=snakemake.params.study,
+            model=snakemake.params.model,
             front=Path(snakemake.output.front),
             markdown=Path(snakemake.output.markdown),
             page=Path(snakemake.output.page),

@@ -55,7 +55,8 @@ def test_the_report_opens_with_its_answer_and_a_figure(smoke: Path, browser_page
     start = words.index(answer[0])
     assert html.unescape(" ".join(answer[:12])) == " ".join(words[start : start + 12])
     figure = page.locator("svg").filter(has_text="mean experts per token").first
-    assert figure.is_visible() and figure.bounding_box()["width"] > 300
+    prose = page.locator("#app .prose").first.bounding_box()
+    assert figure.is_visible() and 300 < figure.bounding_box()["width"] <= prose["width"] + 1
 
 
 def choose(page: Page, *names: str) -> None:

@@ -61,18 +61,18 @@ def _highest(tables: Tables, experiments: pd.DataFrame) -> int:
 
 
 def _subtitle(tables: Tables) -> list[str]:
-    above = (
-        "erplexity of each dataset (log) over mean experts; the line is static top-k as executed, small grey "
-        "marks are its mixtures. Below the line is better."
-    )
+    above = [
+        "erplexity of each dataset (log) over mean experts. The line is static top-k as executed, small grey marks are",
+        "its mixtures; below the line is better.",
+    ]
     if tables.equal_compute.empty:
-        return [f"P{above}", UNMATCHED]
+        return [f"P{above[0]}", above[1], UNMATCHED]
     return [
-        f"Above: p{above}",
-        "Below: loss minus that of static top-k with the same mean (k or k + 1 experts, token by token), paired by "
-        "sample, with 95 % interval; above the dashed zero is worse.",
-        "A filled mark there is distinguishable from zero (Holm over all configurations and datasets, 0.05), a pale "
-        "hollow one is not.",
+        f"Above: p{above[0]}",
+        above[1],
+        "Below: loss minus that of static top-k with the same mean (k or k + 1 experts, token by token), paired by",
+        "sample, with 95 % interval; above the dashed zero is worse. A filled mark is distinguishable from zero (Holm",
+        "over all configurations and datasets, 0.05), a pale hollow one is not.",
     ]
 
 

@@ -65,6 +65,14 @@ def save(
     return paths
 
 
+def save_svg(chart: alt.TopLevelMixin, path: str | Path, stamp: dict | None = None) -> Path:
+    """Write a chart as SVG alone, with the run stamp in its metadata."""
+    note = orjson.dumps(stamp or {}, option=orjson.OPT_SORT_KEYS).decode()
+    with atomic(path) as partial:
+        partial.write_text(_svg(vl_convert.vegalite_to_svg(chart.to_dict()), note), encoding="utf-8")
+    return Path(path)
+
+
 def save_pdf(chart: alt.TopLevelMixin | Figure, path: str | Path) -> Path:
     """Write a chart as a vector PDF with embedded fonts; a PDF holds no stamp (`artifacts.stamps.attach_to`)."""
     chart = chart.drawing if isinstance(chart, Figure) else chart

@@ -19,7 +19,7 @@ from switchyard.profiling.overhead import overheads
 from switchyard.profiling.performance_model import PerformanceModel, errors, fit, predicted, scenario_of
 from switchyard.profiling.points import DECODE, PREFILL, Point, decode, prefill
 from switchyard.profiling.roofline import roofline
-from switchyard.profiling.scaling import VERIFY, grid, growth, measure_scaling
+from switchyard.profiling.scaling import VERIFY, grid, growth, measure_scaling, visits
 from switchyard.profiling.subjects import UNTOUCHED
 
 
@@ -103,7 +103,7 @@ def profile(
 
 def steps(model: nn.Module, settings: Settings) -> int:
     """How often `profile` reports progress."""
-    return 4 + len(points_of(model, settings))
+    return 4 + len(points_of(model, settings)) * len(visits(settings.rounds))
 
 
 def points_of(model: nn.Module, settings: Settings) -> dict[Point, str]:

@@ -21,6 +21,10 @@ from switchyard.profiling.workloads import Workload, interleaved, timed_ms
 FIT, HELD_OUT, VERIFY = "fit", "held out", "verify"
 """Roles of a point for the performance model: fitted, compared with afterwards, predicted before it is measured."""
 
+VISITS = 3
+"""Times that each point is visited. Its rounds are spread over them, so that what disturbs the machine for seconds
+spoils a minority of a point's rounds, which the median passes over."""
+
 
 def grid(
     lengths: Sequence[int],
@@ -66,20 +70,34 @@ def measure_scaling(
 ) -> list[dict[str, Any]]:
     """A row for each point and rule: median and interval, speed-up over the untouched model, paired by round.
 
+    All points are visited in turn, up to VISITS times; `progress` is called with 1 after each visit.
     `experts` and `distinct` are what a forward of the rule used, means over the MoE blocks; `learned_share` is the
     share of rows whose router ran. An interval is None for fewer than six rounds.
     """
-    rows = []
+    names, report = [UNTOUCHED, *rules], progress or (lambda _: None)
+    used: dict[Point, dict[str, dict[str, float]]] = {}
+    times: dict[Point, dict[str, list[float]]] = {point: {name: [] for name in names} for point in points}
     with subjects(model, rules) as compared:
-        for point, role in points.items():
-            runs = {one.name: Workload(one.model, point, token_ids) for one in compared}
-            used = {one.name: routed(one, runs[one.name]) for one in compared}
-            times = interleaved({name: partial(timed_ms, run) for name, run in runs.items()}, rounds)
-            for one in compared:
-                rows.append(_row(one.name, point, role, times, used[one.name]))
-            if progress is not None:
-                progress(1)
-    return rows
+        for share in visits(rounds):
+            for point in points:
+                runs = {one.name: Workload(one.model, point, token_ids) for one in compared}
+                if point not in used:
+                    used[point] = {one.name: routed(one, runs[one.name]) for one in compared}
+                found = interleaved({name: partial(timed_ms, run) for name, run in runs.items()}, share)
+                for name in names:
+                    times[point][name] += found[name]
+                report(1)
+    return [
+        _row(name, point, role, times[point], used[point][name])
+        for point, role in points.items()
+        for name in names
+    ]
+
+
+def visits(rounds: int) -> list[int]:
+    """Rounds of each visit to a point."""
+    number = min(VISITS, rounds)
+    return [rounds // number + (visit < rounds % number) for visit in range(number)]
 
 
 def routed(subject: Subject, workload: Workload) -> dict[str, float]:

@@ -24,7 +24,7 @@ from switchyard.profiling.performance_model import (
 )
 from switchyard.profiling.points import DECODE, PREFILL, decode, prefill
 from switchyard.profiling.roofline import WATERFALL, roofline
-from switchyard.profiling.scaling import FIT, HELD_OUT, grid, growth, measure_scaling
+from switchyard.profiling.scaling import FIT, HELD_OUT, grid, growth, measure_scaling, visits
 from switchyard.profiling.scenario import Scenario
 from unit.profiling.test_instruments import bh_rule, var_rule
 
@@ -106,7 +106,13 @@ def test_scaling_of_a_model():
             assert row["speedup"] == 1.0 and row["experts"] == 2.0 and row["learned_share"] == 1.0
         assert row["experts"] <= row["distinct"] <= 8
     assert 0 < rows[2]["learned_share"] < 1  # VAR looks the odd token ids up
+    assert {row["rounds"] for row in rows} == {6}
     assert 1 <= rows[1]["experts"] <= 3
+
+
+@pytest.mark.parametrize(("rounds", "shares"), [(1, [1]), (2, [1, 1]), (6, [2, 2, 2]), (20, [7, 7, 6])])
+def test_rounds_are_spread_over_the_visits(rounds, shares):
+    assert visits(rounds) == shares
 
 
 @pytest.mark.parametrize("q", [0.01, 0.25, 0.5, 0.95])

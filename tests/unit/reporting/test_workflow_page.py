@@ -45,7 +45,7 @@ def test_every_study_has_a_front_page_without_a_slip(
     ).decode()
     words = re.sub(r"<[^>]+>|\s+", " ", page[page.index("<body") :])
     sets = re.findall(r"<li>(?:<p>)?<em>(\w+)</em>:", page)
-    assert page.index("answer.html") < page.index("frontier.svg") < page.index("Models")
+    assert page.index("answer.html") < page.index("answer.svg") < page.index("Models")
     assert slips.getvalue() == ""
     assert not re.search(r"[a-z]\.[A-Z]", words), "two sentences without a space between"
     assert sets == [name for name, one in study_config["routing"].items() if one["enabled"]]
