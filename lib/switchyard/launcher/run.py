@@ -6,13 +6,14 @@ import argparse
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from switchyard.artifacts import shortages
 from switchyard.errors import ERROR_LINE, InputError
 from switchyard.launcher import options as command_line
-from switchyard.launcher import processes, recover, report
+from switchyard.launcher import processes, recover, report, times
 
 
 def main(root: Path, arguments: Sequence[str]) -> int:
@@ -49,9 +50,12 @@ def run_study(options: argparse.Namespace) -> int:
         is_look = options.report_only or options.is_dry
         recover.clear_remains(options.directory, results, on_cluster=not is_look)
         if not options.report_only:
+            start = time.time()
             code = run([*command_line.snakemake(options, *options.extra), "--", *options.targets])
             if code or options.targets or options.is_dry:
                 return code
+            if spent := times.job_seconds(results / "job-logs", options.root / "rules", since=start):
+                print(f"switchyard: {times.in_words(spent, time.time() - start)}")
         return report.make(options, results, run)
 
 
