@@ -74,7 +74,7 @@ def test_trained_top_k_is_the_model_itself(family: str) -> None:
     for (_, theirs), (_, ours) in zip(own, seen, strict=True):
         left, right = dense(theirs, 16), dense(ours, 16)
         assert ((left > 0) == (right > 0)).all()
-        torch.testing.assert_close(right, left, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(right, left, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(routed, plain, rtol=1e-4, atol=1e-4)
     if family in BIT_EQUAL:
         assert torch.equal(routed, plain)
