@@ -125,7 +125,7 @@ def test_cells_are_those_of_the_tables(made_up, text_of, with_random_counts):
 
 def test_what_was_not_compared_is_said(made_up, text_of):
     text = text_of(made_up("wins"))
-    assert "`mixed: {rule: mixed_topk, match: [bh]}`" in section(text, "In short")
+    assert 'Naming the set bh in "match" of a mixed_topk set adds it.' in section(text, "In short")
     assert "Verdicts at equal compute" not in titles(text)
     tables = made_up(controls=True)
     budget = tables.equal_compute["config_name"].str.contains("budget")
@@ -202,6 +202,17 @@ def test_speed_is_judged_only_where_it_was_measured(made_up, text_of):
     none = text_of(dataclasses.replace(tables, overall=tables.overall.assign(tokens_per_second=float("nan"))))
     assert "speed was not measured" in none and "ran slower" not in none and "saved time" not in none
     assert "Fewer experts saved time" in section(text_of(tables), "In short")
+
+
+def test_adaptive_rules_that_run_the_trained_number_are_compared_with_it(made_up, derived):
+    found = [dict(row) for row in findings(derived(made_up("varied")))]
+    for row in found:
+        if row["role"] == "adaptive":
+            row |= {"saving": 0, "above": 0, "trained_worse": 1, "trained_better": 0, "pick": False}
+    text = render(found, FRONT, study="made-up", speeds={})
+    assert "Its adaptive rules (set bh) run as many experts as the trained top-8, which is their" in text
+    assert "the loss is worse in 1 of 48 comparisons and better in 0, by uncorrected intervals" in text
+    assert "not compared" not in text and "No adaptive rule" not in text
 
 
 def test_the_front_page_opens_with_the_answers_of_the_report(made_up, text_of):
