@@ -76,12 +76,12 @@ class Plan:
 
     def job(self, model: str) -> dict[str, Any]:
         """What both jobs that run a model are given (`switchyard.search.job`)."""
-        var = self.study.config["var"]
+        var, entry_of = self.study.config["var"], self.study.config["models"][model]
         asked = ("spaces", "max_quality_degradation", "speedup", "rounds", "sample_seed")
         search = {name: self.settings[name] for name in asked}
         return {
             "search": {**search, **{name: var[name] for name in ("batch_tokens", "tokens_per_second")}},
-            "model_entry": {"dtype": self.study.config["models"][model]["dtype"]},
+            "model_entry": {name: entry_of[name] for name in ("dtype", "quantise") if name in entry_of},
             "reads": self.reads(model),
             "bh_home": entry("bh").home if "bh" in self.spaces else None,
         }

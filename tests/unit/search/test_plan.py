@@ -52,6 +52,20 @@ def test_manual_configurations_are_the_presets_and_the_study_s_own(plan):
     assert found["custom"]["entropy_threshold"] == 1.8 and found["custom"]["routing_stats_path"] is None
 
 
+def test_jobs_know_how_a_model_is_quantised(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    schema = config.read("config.schema.yaml")
+    merged = config.merge(config.read("config.yaml"), config.read("studies/quantised.yaml"))
+    plan = Plan(Study(config.resolve(merged, schema), ROOT))
+    entries = plan.study.config["models"]
+    assert any("quantise" in entries[model] for model in plan.ablated)
+    for model in plan.ablated:
+        entry = plan.ablation_job(model)["model_entry"]
+        assert entry == {"dtype": entries[model]["dtype"]} | (
+            {"quantise": entries[model]["quantise"]} if "quantise" in entries[model] else {}
+        )
+
+
 def test_the_texts_are_those_of_the_section(plan):
     assert plan.text("dataset")["path"].endswith("datasets/tuning.parquet")
     assert plan.text("final")["path"].endswith("datasets/heldout.parquet")
