@@ -13,6 +13,9 @@ from switchyard.errors import InputError
 from switchyard.evaluation import speed
 from switchyard.evaluation.speed import measure, per_round, timings
 from switchyard.models.blocks import find_moe_blocks
+from switchyard.models.quantise import pack_model
+from switchyard.models.quantised_sizes import Quantise
+from switchyard.models.used_experts import PACKED
 from switchyard.routing.topk import TopK
 
 SIZES = {"rounds": 3, "warmup_rounds": 1, "prefill_tokens": 40, "decode_tokens": 4}
@@ -70,6 +73,14 @@ def test_the_untouched_model_has_rows_of_its_own(model: Any) -> None:
         assert (row["rounds"], row["decoded_tokens"]) == (3, 12)
         assert row["tokens_per_second"] > 0 and row["latency_ms_per_token"] > 0
     assert model.get_experts_implementation() == before and sum(done) == 3 * 4
+
+
+def test_a_packed_model_is_timed_with_its_own_experts() -> None:
+    packed = pack_model(tiny_model(), Quantise("int8"))
+    own = speed.implementations(packed)
+    rows = measure(packed, {"a": TopK(2)}, TEXT, untouched=own, **SIZES)
+    assert [row["experts"] for row in rows] == ["switchyard_ragged", PACKED]
+    assert all(row["latency_ms_per_token"] > 0 for row in rows)
 
 
 def test_the_untouched_model_runs_what_its_row_says_and_nothing_of_ours(
