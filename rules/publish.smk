@@ -524,7 +524,7 @@ rule publish_all:
         expand(rules.draw_ablation.output, model=PLAN.ablated),
         rules.write_search_page.output if PLAN.models else [],
         expand(rules.draw_profile.output, model=STUDY.profiled),
-        rules.write_profile_page.output,
+        rules.write_profile_page.output if STUDY.profiled else [],
         rules.write_paper.output,
         rules.draw_paper.output,
         rules.compile_paper.output if HAS_LATEX else [],

@@ -80,8 +80,9 @@ class Study:
 
     @cached_property
     def profiled(self) -> list[str]:
-        """Models that are profiled."""
-        return self.config["profile"]["models"] or self.models
+        """Models that are profiled: those asked for, or all that are evaluated and have a rule to profile."""
+        asked = self.config["profile"]["models"]
+        return asked or [model for model in self.models if self.profiled_rules(model)]
 
     def profiled_rules(self, model: str) -> dict[str, dict[str, Any]]:
         """Rules that a model is profiled under: arguments of `build_rule`, with the files that each reads."""

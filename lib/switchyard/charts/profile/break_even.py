@@ -21,7 +21,6 @@ COLUMNS = 3
 def profile_break_even(curves: Sequence[Mapping[str, Any]]) -> alt.VConcatChart:
     """A view for each variable and phase, from `curves` of `performance_model.json`."""
     frame = pd.DataFrame(curves)
-    hue = hues(frame["rule"])
     title = heading(
         "Where a rule would pay",
         [
@@ -30,7 +29,11 @@ def profile_break_even(curves: Sequence[Mapping[str, Any]]) -> alt.VConcatChart:
             "Dots lie within what was measured; where a line has none it extrapolates by operations and bytes alone.",
         ],
     )
-    blocks = []
+    if frame.empty:
+        return style.dress(
+            alt.vconcat(style.empty("No rule was profiled beside the untouched model."), title=title)
+        )
+    hue, blocks = hues(frame["rule"]), []
     for phase in phases(frame):
         own = frame[frame["phase"] == phase]
         views = [
