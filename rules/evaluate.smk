@@ -10,7 +10,7 @@ Writes  evaluate/{model}/traces/{config}_{dataset}.parquet   routing of every to
         evaluate/{model}/assessment.json                     how good the untouched model is
         code/{model}/{config}_{task}_samples.jsonl           programs for the problems of `code.datasets`
         code/{model}/traces/{config}_{task}.parquet          routing of their prompts and tokens
-        code/{model}/{config}_{task}.json                    pass@k, and what became of each program in the sandbox
+        code/{model}/{config}_{task}.json                    pass@k, and the outcome of each program in the sandbox
         code/{model}/comparison_{task}.json                  each configuration against the trained top-k
 """
 
@@ -100,7 +100,7 @@ rule measure_speed:
 
 
 rule assess_model:
-    """Say how good an untouched model is, against chance, and how evenly it uses its experts."""
+    """Measure the quality of an untouched model, against chance, and how evenly it uses its experts."""
     input:
         model=f"{OUT}/prepare/models/{{model}}",
         datasets=expand(f"{OUT}/prepare/datasets/{{dataset}}.parquet", dataset=STUDY.datasets),
@@ -127,7 +127,7 @@ rule assess_model:
 
 
 rule generate_code:
-    """Have one configuration write programs for the problems of a set, greedily and drawn."""
+    """Generate programs for the problems of a set under one configuration, greedily and by sampling."""
     input:
         unpack(lambda w: STUDY.rule_files(w.model, w.config, [w.task], "code")),
         model=f"{OUT}/prepare/models/{{model}}",
@@ -155,7 +155,7 @@ rule generate_code:
 
 
 rule score_code:
-    """Run the programs in a sandbox whose walls are tried first; a killed job resumes after what it has scored."""
+    """Run the programs in a sandbox that is tested first; a killed job resumes after the last scored program."""
     input:
         samples=rules.generate_code.output.samples,
         stamp=rules.generate_code.output.stamp,

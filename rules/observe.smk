@@ -1,6 +1,6 @@
 """Observe: how the untouched models route every token id, layer by layer, and whether experts could be looked up.
 
-Reads   prepare/corpora/{corpus}.parquet, its offline side, and prepare/models/{model}/
+Reads   prepare/corpora/{corpus}.parquet, its offline split, and prepare/models/{model}/
 Writes  observe/{model}/windows.parquet           the text as token ids, cut into batches before it is shared out
         observe/{model}/shards/{shard}.safetensors   counts of a range of batches; checkpoints beside it while it runs
         observe/{model}/routing_stats.{parquet,csv}  entropy, confidence, consistency, most used experts per layer and token id
@@ -8,7 +8,7 @@ Writes  observe/{model}/windows.parquet           the text as token ids, cut int
         observe/{model}/context_counts.parquet    the same after the same previous tokens (hashed n-grams)
         observe/{model}/analyses/                 co-activation, repetition, segments, caches, specialisation, saturation
         observe/{model}/verdict.json              VAR's hypothesis, layer by layer; validation_report.txt in words
-        observe/{model}/ceiling.json, context.parquet   what routing tables would hit, and what context adds
+        observe/{model}/ceiling.json, context.parquet   hit rates of routing tables, and the gain from context
         observe/{model}/memory_profiling.json     memory at each checkpoint, and whether it grew
         observe/{model}/analysis_summary.txt      what was read and counted
 """
@@ -37,7 +37,7 @@ rule observe_all:
 
 
 rule cut_windows:
-    """Tokenise the offline side of the corpus and cut it into windows and batches."""
+    """Tokenise the offline split of the corpus and cut it into windows and batches."""
     input:
         corpus=expand(f"{OUT}/prepare/corpora/{{corpus}}.parquet", corpus=OBSERVATION["corpus"]),
         model=f"{OUT}/prepare/models/{{model}}",
@@ -57,7 +57,7 @@ rule cut_windows:
 
 
 rule observe_shard:
-    """Run the untouched model over a range of batches and count how it routes; goes on from its own checkpoints."""
+    """Run the untouched model over a range of batches and count how it routes; resumes from its own checkpoints."""
     input:
         windows=rules.cut_windows.output[0],
         model=f"{OUT}/prepare/models/{{model}}",
@@ -148,7 +148,7 @@ rule validate_hypothesis:
 
 
 rule measure_ceilings:
-    """Say what routing tables would hit, on their own text and on other domains, and what context adds."""
+    """Measure hit rates of routing tables, on their own text and on other domains, and the gain from context."""
     input:
         counts=f"{OBSERVE}/expert_counts.parquet",
         contexts=f"{OBSERVE}/context_counts.parquet",
@@ -172,7 +172,7 @@ rule measure_ceilings:
 
 
 rule measure_saturation:
-    """Compare the routing of earlier weights of a training with that of the last ones, on the same text."""
+    """Compare the routing of earlier checkpoints of a training with that of the last one, on the same text."""
     input:
         windows=f"{OBSERVE}/windows.parquet",
         model=f"{OUT}/prepare/models/{{model}}",

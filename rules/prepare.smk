@@ -45,7 +45,7 @@ rule harvest_corpus:
 
 
 rule prepare_dataset:
-    """Bring one dataset into the columns of its kind, after checking columns, labels and emptiness."""
+    """Convert one dataset to the columns of its kind, after checking for wrong columns, labels and empty texts."""
     input:
         lambda w: STUDY.dataset_source(w.dataset),
     output:
@@ -65,7 +65,7 @@ rule prepare_dataset:
 
 
 rule prepare_corpus:
-    """Put the documents of a corpus on three sides by the hash of their text: offline, tuning, final."""
+    """Assign the documents of a corpus to three splits by the hash of their text: offline, tuning, final."""
     input:
         lambda w: STUDY.corpus_source(w.corpus),
     output:

@@ -1,11 +1,11 @@
-"""Profile: where the time of a forward goes under each rule, what bounds it, and what would pay.
+"""Profile: where the time of a forward goes under each rule, what limits it, and where a rule is faster.
 
 Reads   prepare/models/{model}/, prepare/datasets/validation.parquet, what the profiled rules read
 Writes  profile/{model}/components.csv        time of each component, by rule and phase
         profile/{model}/operators.csv         the operators that take most of it, by torch.profiler
         profile/{model}/overhead.json         what a rule adds to the routing and saves, and what the instruments cost
         profile/{model}/scaling.csv           time by length, batch and cache, with the experts that were used
-        profile/{model}/roofline.csv          operations, bytes, and what of the measured ceilings was attained
+        profile/{model}/roofline.csv          operations, bytes, and the attained share of the measured ceilings
         profile/{model}/latency.parquet       latencies one by one
         profile/{model}/performance_model.json   fitted costs, errors on held-out points, break-even, bottlenecks
         profile/{model}/calculator.html       the performance model as a page

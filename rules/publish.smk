@@ -211,7 +211,7 @@ rule write_var_page:
 
 
 rule draw_search:
-    """Draw how fast each method found what, all points with their frontier, and which dimension matters."""
+    """Draw the search trajectory of each method, all points with their Pareto front, and the effect of each dimension."""
     input:
         trajectories=[f"{SEARCH}/{method}/trajectory.parquet" for method in PLAN.methods],
         summary=f"{SEARCH}/summary.json",
@@ -237,7 +237,7 @@ rule draw_search:
 
 
 rule draw_ablation:
-    """Draw what each component of VAR and BH is worth."""
+    """Draw the ablation of VAR and BH."""
     input:
         f"{SEARCH}/ablation.parquet",
     output:
@@ -255,7 +255,7 @@ rule draw_ablation:
 
 
 rule write_search_page:
-    """Write what was worth searching, the best points, and whether they hold on the final text."""
+    """Write the shares of useful points, the best points, and whether they hold on the final text."""
     input:
         summaries=expand(f"{SEARCH}/summary.json", model=PLAN.models),
         sensitivities=expand(f"{SEARCH}/sensitivity.parquet", model=PLAN.models),
@@ -274,7 +274,7 @@ rule write_search_page:
 
 
 rule draw_profile:
-    """Draw where the time of a model goes, what bounds it, and where a rule would pay."""
+    """Draw where the time of a model goes, what limits it, and where a rule is faster."""
     input:
         **{table: f"{PROFILE}/{table}.csv" for table in ("components", "scaling", "roofline")},
         latency=f"{PROFILE}/latency.parquet",

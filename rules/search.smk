@@ -2,7 +2,7 @@
 
 Reads   prepare/models/{model}/, prepare/datasets/ of search.dataset and search.final, var/{model}/routing_table.parquet,
         observe/{model}/routing_stats.parquet, with the space bh calibrate/{model}/nulls.parquet
-Writes  search/{model}/{method}/seed{seed}/points/{batch}.parquet   a batch of evaluated points, asked from those before it
+Writes  search/{model}/{method}/seed{seed}/points/{batch}.parquet   a batch of evaluated points, chosen from earlier batches
         search/{model}/{method}/trajectory.{parquet,csv}, pareto.csv   all points of all seeds and spaces
         search/{model}/{method}/best_config.json   the best feasible point, as VARConfig reads it
         search/{model}/{method}/validation.json    the same on the final text, with its interval
@@ -33,7 +33,7 @@ rule search_all:
 
 
 rule evaluate_points:
-    """Ask a batch of points from those before it, and say what each is worth."""
+    """Choose a batch of points from the results of earlier batches, and evaluate each point."""
     input:
         earlier=lambda w: PLAN.earlier(w.model, w.method, int(w.seed), int(w.batch)),
         others=lambda w: PLAN.others(w.model, w.method, int(w.seed), int(w.batch)),
@@ -65,7 +65,7 @@ rule evaluate_points:
 
 
 rule collect_points:
-    """Put the points of a method into one trajectory, and say which is best and which none beats."""
+    """Merge the points of a method into one trajectory, and find the best point and the Pareto front."""
     input:
         points=lambda w: PLAN.points(w.model, w.method),
         reads=lambda w: PLAN.reads(w.model).values(),
@@ -91,7 +91,7 @@ rule collect_points:
 
 
 rule validate_search:
-    """Run the best of each method and the study's own configurations on the text that nothing was chosen on."""
+    """Run the best point of each method and the study's own configurations on the held-out final text."""
     input:
         best=[f"{SEARCH}/{method}/best_config.json" for method in PLAN.methods],
         reads=lambda w: PLAN.reads(w.model).values(),
@@ -121,7 +121,7 @@ rule validate_search:
 
 
 rule judge_search:
-    """Compare methods with each other and with the study's own configurations; say which dimensions matter."""
+    """Compare methods with each other and with the study's own configurations; measure the effect of each dimension."""
     input:
         trajectories=[f"{SEARCH}/{method}/trajectory.parquet" for method in PLAN.methods],
         validations=rules.validate_search.output.validations,

@@ -1,7 +1,7 @@
 """VAR: experts looked up by token id or in a cache, against the untouched models.
 
 Reads   prepare/models/{model}/, prepare/datasets/ of var.datasets, observe/{model}/{routing_stats,expert_counts}.parquet
-Writes  var/{model}/routing_table.parquet     experts and weights of each layer and token id, from the offline side
+Writes  var/{model}/routing_table.parquet     experts and weights of each layer and token id, from the offline split
         var/configs/{preset}_var_config.json  the presets, and configurations of one's own
         var/{model}/runs/{name}_{dataset}_seed{n}.json   one evaluation each; `baseline` is the untouched model
         var/{model}/speed.json                all of them interleaved, alone on the machine
@@ -30,7 +30,7 @@ rule var_all:
 
 
 rule make_routing_table:
-    """Say for every layer and token id which experts it is routed to most, from the observed text."""
+    """List the experts that each token id is routed to most in every layer, from the observed text."""
     input:
         statistics=f"{OUT}/observe/{{model}}/routing_stats.parquet",
         model=f"{OUT}/prepare/models/{{model}}",

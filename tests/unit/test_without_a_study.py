@@ -254,7 +254,10 @@ def test_a_task_and_statistics_that_name_one_expert(own: Own) -> None:
         ),
         ("observe --model nothing --text text.jsonl --output o", ["nothing", "no config.json"]),
         ("observe --model model --text none.jsonl --output o", ["none.jsonl: no such file"]),
-        ("observe --model model --text text.jsonl --layers 2 --output o", ["2 is none of the model's 2"]),
+        (
+            "observe --model model --text text.jsonl --layers 2 --output o",
+            ["2 does not exist, the model has 2"],
+        ),
         (
             "observe --model model --text text.jsonl --max-length 129 --output o",
             ["--max-length", "at most 128"],
@@ -353,4 +356,4 @@ def test_sides_of_a_corpus_share_no_document(own: Own) -> None:
         assert f"{side}: {len(rows)} documents" in out
         assert all(side_of(row["digest"]) == side for row in rows)
     few = "prepare-corpus --dataset text.jsonl --num-samples 2 --create-splits --output few"
-    assert "no document fell on the" in own.refusal(few)
+    assert "split has none of the" in own.refusal(few)

@@ -195,7 +195,7 @@ def choose(logits: Tensor, rows: Sequence[Any], top_p: float) -> Tensor:
         InputError: logits are NaN.
     """
     if logits.isnan().any():
-        raise InputError("code: logits are not numbers; check the model's weights, or run it in float32")
+        raise InputError("code: logits are NaN; check the model's weights, or run it in float32")
     greedy = lowest_argmax(logits)
     if not any(row.temperature for row in rows):
         return greedy

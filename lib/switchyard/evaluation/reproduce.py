@@ -64,7 +64,7 @@ def recorded(path: Path) -> Recorded:
     folder = path.resolve().parent
     if [folder.name, folder.parents[1].name] != ["logs", "evaluate"]:
         raise InputError(
-            f"{path}: lies outside the results of a study, where its inputs are; give it in its place"
+            f"{path}: is outside the results folder of a study, which holds its inputs; give the file in that folder"
         )
     return Recorded(
         Experiment.from_json(made["experiment"]), made["inputs"], made["libraries"], folder.parents[2]

@@ -51,8 +51,8 @@ def candidates_of(
     for task_id, completion in completions:
         if task_id not in by_name:
             raise InputError(
-                f"{place}: task_id {task_id!r} is no problem, the first of them is {next(iter(by_name))!r}; give the "
-                "problems that the samples were made for"
+                f"{place}: task_id {task_id!r} is not among the problems, the first of them is "
+                f"{next(iter(by_name))!r}; give the problems that the samples were made for"
             )
         one = by_name[task_id]
         program = f"{one['head']}{completion}\n{one['tests']}"

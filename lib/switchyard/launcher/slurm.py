@@ -61,5 +61,5 @@ def _queue() -> str:
         time.sleep(pause_s)
     raise InputError(
         f"SLURM: squeue does not answer ({reason}), and jobs of an earlier run here may be alive; "
-        f"try again where it does, or remove {LOGS} if there are none"
+        f"try again where squeue answers, or remove {LOGS} if there are no such jobs"
     )

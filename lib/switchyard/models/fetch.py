@@ -43,16 +43,14 @@ def size_on_hub(repository: str, revision: str) -> Size:
     from huggingface_hub.errors import DryRunError, HfHubHTTPError, HFValidationError
 
     if not _COMMIT.fullmatch(revision):
-        raise InputError(
-            f"--revision: {revision} is no commit; give its 40 hexadecimal digits, so that it stays what it is"
-        )
+        raise InputError(f"--revision: {revision} is no commit; give the 40 hexadecimal digits of a commit")
     try:
         files = snapshot_download(repository, revision=revision, allow_patterns=HUB_FILES, dry_run=True)
     except DryRunError:
         return _size_in_cache(repository, revision)
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise InputError(
-            f"{repository} at {revision[:12]} cannot be had from the hub ({type(error).__name__}); check name, "
+            f"{repository} at {revision[:12]} cannot be read from the hub ({type(error).__name__}); check name, "
             "revision, network and access rights"
         ) from error
     missing = sum(one.file_size for one in files if one.will_download)

@@ -56,7 +56,7 @@ def hub_folder(repository: str, revision: str, files: Sequence[str] = HUB_FILES)
         return Path(snapshot_download(repository, revision=revision, allow_patterns=list(files)))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise InputError(
-            f"models: {repository} at {revision[:12]} cannot be had from the hub ({type(error).__name__}); "
+            f"models: {repository} at {revision[:12]} cannot be read from the hub ({type(error).__name__}); "
             "check name, revision, network and access rights"
         ) from error
 

@@ -91,7 +91,9 @@ def observe_text(checkpoint: Checkpoint, asked: Observed, places: Places) -> Non
     """
     blocks = checkpoint.structure["num_layers"]
     if wrong := sorted(set(asked.layers or ()) - set(range(blocks))):
-        raise InputError(f"--layers: {wrong[0]} is none of the model's {blocks} MoE blocks; count from 0")
+        raise InputError(
+            f"--layers: {wrong[0]} does not exist, the model has {blocks} MoE blocks; count from 0"
+        )
     code = fingerprint(Path(__file__), "switchyard.observation.alone")
     windows, shard = places.work / "windows.parquet", places.work / "0.safetensors"
     _cut(checkpoint, asked, windows, code)

@@ -88,7 +88,7 @@ class CountTable:
             raise InputError(f"{place}: counts no use of any expert; give a table with counts above 0")
         largest = int(columns["expert"].max())
         if num_experts is not None and largest >= num_experts:
-            raise InputError(f"{place}: expert {largest} is none of {num_experts}; raise num_experts")
+            raise InputError(f"{place}: expert {largest} is not below {num_experts}; raise num_experts")
         return cls(columns, domains, num_experts or largest + 1, num_experts is not None)
 
     def parts(self, *names: str) -> Iterator[tuple[tuple[int, ...], CountTable]]:

@@ -64,9 +64,7 @@ def whole_numbers(table: pa.Table, column: str, place: str) -> np.ndarray:
         held = "empty cells" if values.null_count else values.type
         raise InputError(f"{place}: column {column} holds {held}; give whole numbers")
     if len(values) and pc.min(values).as_py() < 0:
-        raise InputError(
-            f"{place}: column {column} holds {pc.min(values)}; give numbers from 0 upwards, this cannot be one"
-        )
+        raise InputError(f"{place}: column {column} holds {pc.min(values)}; give numbers from 0 upwards")
     if column == "count":
         check_sum(values.to_numpy(), f"{place}: column {column}")
     return values.to_numpy().astype(np.int64, copy=False)
@@ -77,7 +75,7 @@ def check_sum(values: np.ndarray, place: str) -> None:
     total = values[np.isfinite(values)].sum(dtype=np.float64)
     if total >= MOST:
         raise InputError(
-            f"{place} sums to {total:.3g}, which no text has; give counts of occurrences below {MOST:.3g}"
+            f"{place} sums to {total:.3g}, more than any text has; give counts of occurrences below {MOST:.3g}"
         )
 
 

@@ -125,7 +125,7 @@ class Recorder:
         limit = self.seen.statistics.num_keys
         if batch.token_id.max() >= limit:
             raise InputError(
-                f"token id {batch.token_id.max()} is none of the model's {limit}; cut windows with its tokenizer"
+                f"token id {batch.token_id.max()} is not below the model's {limit}; cut windows with its tokenizer"
             )
         self.model.base_model(input_ids=fed.input_ids, attention_mask=fed.mask, use_cache=False)
         self._count(fed)
@@ -190,7 +190,9 @@ def _sizes(model: torch.nn.Module, layers: Sequence[int] | None) -> dict[str, An
     routers, structure = routers_of(model), describe(model.config)
     observed = list(range(len(routers))) if layers is None else sorted(layers)
     if wrong := sorted(set(observed) - set(range(len(routers)))):
-        raise InputError(f"observe: layer {wrong[0]} is none of the model's {len(routers)}; count from 0")
+        raise InputError(
+            f"observe: layer {wrong[0]} does not exist, the model has {len(routers)}; count from 0"
+        )
     if not observed or len(set(observed)) < len(observed):
         raise InputError(f"observe: layers {observed}; name one or more, each once")
     return {

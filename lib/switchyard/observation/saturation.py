@@ -28,7 +28,7 @@ def saturation(experts_then: ArrayLike, experts_final: ArrayLike) -> float:
     then, final = (_distinct(np.asarray(experts)) for experts in (experts_then, experts_final))
     if then.shape != final.shape:
         raise InputError(
-            f"saturation: {then.shape} experts then, {final.shape} at the end, give the same tokens"
+            f"saturation: experts have the shape {then.shape} before and {final.shape} at the end; give the same tokens"
         )
     both = np.concatenate([then, final], axis=1)
     both.sort(axis=1)

@@ -164,7 +164,7 @@ def _checked(counts: pa.Table, top_k: int, num_experts: int) -> pd.DataFrame:
         raise InputError(f"{_PLACE}: no use of any expert, give a table with counts above 0")
     if frame["expert"].max() >= num_experts:
         raise InputError(
-            f"{_PLACE}: expert {frame['expert'].max()} is none of {num_experts}, raise num_experts"
+            f"{_PLACE}: expert {frame['expert'].max()} is not below {num_experts}; raise num_experts"
         )
     keys = ["layer", "domain", "token_id"]
     frame = frame.groupby([*keys, "expert"], as_index=False)[counted].sum()

@@ -152,7 +152,7 @@ def shard_range(batches: int, shard: int, shards: int) -> range:
         InputError: `shard` is outside 0..`shards` - 1.
     """
     if not 0 <= shard < shards:
-        raise InputError(f"shard {shard} is none of {shards}; count from 0")
+        raise InputError(f"shard {shard} does not exist, there are {shards}; count from 0")
     return range(shard * batches // shards, (shard + 1) * batches // shards)
 
 

@@ -48,7 +48,7 @@ def here(
         found = [gpu_mem_gb] * (cards or 1) * (gpu_mem_gb > 0)
     if cards and cards > len(found):
         raise InputError(
-            f"plan: --cards {cards}: {len(found)} are there; give --gpu-mem-gb, the memory of each"
+            f"plan: --cards {cards}: this machine has {len(found)}; give --gpu-mem-gb, the memory of each"
         )
     return Machine(
         cores=cores or len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)),

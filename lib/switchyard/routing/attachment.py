@@ -97,7 +97,7 @@ class Attachment:
         if len(self._sums) < len(self.blocks):
             silent = next(block for block in self.blocks if block.layer not in self._sums)
             raise InputError(
-                f"attach: the router of {silent.name} did not answer in this forward, so that its experts were not "
+                f"attach: the router of {silent.name} did not run in this forward, so its experts were not "
                 "routed by the rule; attach before the model is compiled, and leave its MoE blocks as they are"
             )
         device = self._sums[0].device

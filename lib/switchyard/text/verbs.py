@@ -32,7 +32,7 @@ def prepare_corpus(arguments: argparse.Namespace) -> None:
     if arguments.create_splits:
         if empty := [side for side in SIDES if not counts[side]]:
             raise InputError(
-                f"{folder}: no document fell on the {empty[0]} side, of {counts.total()} in all; give more documents"
+                f"{folder}: the {empty[0]} split has none of the {counts.total()} documents; give more documents"
             )
         corpus = read_table(folder / "corpus.parquet")
         for side in SIDES:

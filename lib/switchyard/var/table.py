@@ -290,7 +290,7 @@ def _counted(
     table = CountTable.of(counts, num_experts=num_experts, place=f"counts for {place}")
     if top_k > table.num_experts:
         raise InputError(
-            f"{place}: its counts know {table.num_experts} experts, the model uses {top_k}; give its own"
+            f"{place}: its counts have {table.num_experts} experts, the model uses {top_k}; give counts of this model"
         )
     by = [name for name in ("layer", "token_id") if name in columns]
     uses, keys, _ = table.counts(*by)
@@ -348,7 +348,7 @@ def _refuse_experts(experts: np.ndarray, num_experts: int | None, place: str) ->
         )
     if num_experts is not None and ordered.max() >= num_experts:
         raise InputError(
-            f"{place}: expert {ordered.max()} is none of the model's {num_experts}; give statistics of this model"
+            f"{place}: expert {ordered.max()} is not below the model's {num_experts}; give statistics of this model"
         )
 
 

@@ -85,7 +85,7 @@ class VARMixtralWrapper(nn.Module):
         layers = len(find_moe_blocks(model))
         if wrong := [layer for layer in patch_layers or () if layer not in range(layers)]:
             raise InputError(
-                f"VAR: layer {wrong[0]} is none of the model's {layers} MoE blocks; count them from 0"
+                f"VAR: layer {wrong[0]} does not exist, the model has {layers} MoE blocks; count from 0"
             )
         self._read_table()
         if config.enable_var:
@@ -148,7 +148,7 @@ class VARMixtralWrapper(nn.Module):
             InputError: VAR was never enabled, or the config says not to track it.
         """
         if self._router is None:
-            raise InputError("VAR was never enabled, so that there are no statistics; call enable_var first")
+            raise InputError("VAR was never enabled, so there are no statistics; call enable_var first")
         return self._router.performance_stats()
 
     def print_performance_summary(self) -> None:

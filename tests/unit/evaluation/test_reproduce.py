@@ -84,7 +84,7 @@ def test_what_cannot_be_repeated_is_refused(log: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no stamp of an experiment"):
         recorded(tmp_path / "other.json")
     (tmp_path / "moved.json").write_text(log.read_text())
-    with pytest.raises(InputError, match="outside the results of a study"):
+    with pytest.raises(InputError, match="outside the results folder of a study"):
         recorded(tmp_path / "moved.json")
     (tmp_path / "calibrate/one/nulls.parquet").unlink()
     with pytest.raises(InputError, match="nulls.parquet: no such file; run the study again"):

@@ -81,7 +81,7 @@ def test_samples_and_problems_must_fit() -> None:
         one.number for one in candidates_of(problems, [("b", "1"), ("a", "2"), ("b", "3")], place="x")
     ] == [0, 0, 1]
     assert candidates_of(problems[:1], [("a", "c")], place="x")[0].program == "hc\nt"
-    with pytest.raises(InputError, match="x: task_id 'c' is no problem"):
+    with pytest.raises(InputError, match="x: task_id 'c' is not among the problems"):
         candidates_of(problems, [("c", "")], place="x")
     with pytest.raises(InputError, match="x: 1 of 2 problems have no sample, the first is b"):
         candidates_of(problems, [("a", "")], place="x")
@@ -125,7 +125,7 @@ def test_right_and_wrong_solutions(
     [
         ({"task_id": "Own/0"}, "line 1: no column 'completion'"),
         ({"task_id": "Own/0", "completion": 1}, "column 'completion': not text"),
-        ({"task_id": "Own/99", "completion": ""}, "task_id 'Own/99' is no problem"),
+        ({"task_id": "Own/99", "completion": ""}, "task_id 'Own/99' is not among the problems"),
     ],
 )
 def test_unusable_samples_are_one_line(

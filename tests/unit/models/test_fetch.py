@@ -85,7 +85,7 @@ def test_a_revision_that_may_move_is_refused(revision: str) -> None:
 
 
 def test_what_is_not_there_is_named(hub: Path) -> None:
-    with pytest.raises(InputError, match="owner/other .* cannot be had from the hub"):
+    with pytest.raises(InputError, match="owner/other .* cannot be read from the hub"):
         fetch.fetch("owner/other", REVISION)
 
 

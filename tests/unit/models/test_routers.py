@@ -80,7 +80,7 @@ def test_a_router_that_is_passed_by_is_refused() -> None:
     block = model.get_submodule(find_moe_blocks(model)[2].name)
     block.forward = lambda hidden: hidden
     with (
-        pytest.raises(InputError, match=r"router of model.layers.2.mlp did not answer"),
+        pytest.raises(InputError, match=r"router of model.layers.2.mlp did not run"),
         attach(model, TopK(4)),
     ):
         model(**padded_batch("right"))

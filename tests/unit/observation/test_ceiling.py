@@ -125,7 +125,7 @@ GOOD = pa.Table.from_pylist([row("a", 1, 2, 3), row("b", 1, 0, 3)], SCHEMA)
         ),
         (GOOD.set_column(3, "expert", pa.array([None, 2], pa.int16())), {}, "column expert holds empty"),
         (GOOD.set_column(1, "domain", pa.array([None, "a"])), {}, "column domain has empty cells"),
-        (GOOD, {"num_experts": 2}, "expert 2 is none of 2"),
+        (GOOD, {"num_experts": 2}, "expert 2 is not below 2"),
         (GOOD, {"top_k": 4}, "top_k is 4 and there are 3 experts"),
         (GOOD, {"top_k": 0}, "top_k is 0"),
     ],

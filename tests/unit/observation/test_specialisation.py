@@ -144,7 +144,7 @@ def row(**changes: object) -> dict:
         ([row(count=5, top_count=4), row(expert=1, count=3, top_count=0)], "no 2 experts a token"),
         ([row(count=3, top_count=2), row(expert=1, count=2, top_count=0)], "no 2 experts a token"),
         ([row(top_count=3), row(expert=1, top_count=0)], "token id 7 in layer 0, domain a"),
-        ([row(), row(expert=4, top_count=0)], "expert 4 is none of 4"),
+        ([row(), row(expert=4, top_count=0)], "expert 4 is not below 4"),
         ([row(count=0, top_count=0)], "no use of any expert"),
         ([row(count=-1)], "from 0 upwards"),
     ],

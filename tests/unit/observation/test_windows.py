@@ -121,5 +121,5 @@ def test_what_cannot_be_used_is_refused(tmp_path, tokenizer) -> None:
     write_table(tmp_path / "w", SCHEMA.empty_table().drop(["domain"]), {"special_token_ids": []})
     with pytest.raises(InputError, match="not a windows file"):
         Windows(tmp_path / "w")
-    with pytest.raises(InputError, match="shard 2 is none of 2"):
+    with pytest.raises(InputError, match="shard 2 does not exist, there are 2"):
         shard_range(4, 2, 2)

@@ -26,6 +26,6 @@ def test_a_container_may_have_less_memory(content, gb, tmp_path: Path, monkeypat
 def test_more_cards_than_there_are_need_their_memory(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(machine, "visible", lambda: [Card("a", 24 * 10**9), Card("b", 32 * 10**9)])
     assert (machine.here(tmp_path).cards, machine.here(tmp_path, cards=1).cards) == (2, 1)
-    with pytest.raises(InputError, match="--cards 3: 2 are there; give --gpu-mem-gb"):
+    with pytest.raises(InputError, match="--cards 3: this machine has 2; give --gpu-mem-gb"):
         machine.here(tmp_path, cards=3)
     assert machine.here(tmp_path, cards=3, gpu_mem_gb=80).cards == 3

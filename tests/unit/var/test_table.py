@@ -86,7 +86,7 @@ def test_counts_without_layers_are_summed() -> None:
 def test_counts_of_another_run_are_refused() -> None:
     with pytest.raises(InputError, match="the counts lack layer 2, token_id 4; give --counts"):
         made({**BASE, **PHASE_1}, counts=COUNTS.slice(0, 5))
-    with pytest.raises(InputError, match="expert 3 is none of 2"):
+    with pytest.raises(InputError, match="expert 3 is not below 2"):
         made({**BASE, **PHASE_1}, counts=COUNTS, num_experts=2)
 
 
@@ -147,7 +147,7 @@ def test_files_there_and_back(tmp_path: Path) -> None:
         ({"experts": [[0], [1], [2]]}, "lists 1 experts for a token, the model uses 2"),
         ({"experts": [[0, 1], [1], [2, 3]]}, "column experts has lists of different lengths"),
         ({"experts": [[0, 0], [1, 0], [2, 3]]}, "experts of a token repeat"),
-        ({"experts": [[0, 9], [1, 0], [2, 3]]}, "expert 9 is none of the model's 8"),
+        ({"experts": [[0, 9], [1, 0], [2, 3]]}, "expert 9 is not below the model's 8"),
         ({"experts": [1, 2, 3]}, "column experts holds no lists"),
     ],
 )

@@ -249,7 +249,7 @@ def test_statistics_of_one_expert_need_counts(stats: Path, tmp_path: Path) -> No
 
 def test_refusals(stats: Path) -> None:
     model = random_model("mixtral")
-    with pytest.raises(InputError, match="layer 3 is none of the model's 3"):
+    with pytest.raises(InputError, match="layer 3 does not exist, the model has 3"):
         VARMixtralWrapper(model, VARConfig(), patch_layers=[0, 3])
     with pytest.raises(InputError, match="lists 2 experts for a token, the model uses 4"):
         VARMixtralWrapper(random_model("olmoe"), VARConfig.from_routing_stats(stats))

@@ -118,7 +118,7 @@ def write_filter(path: Path) -> None:
         import pyseccomp as seccomp
     except (ImportError, RuntimeError) as error:
         raise InputError(
-            f"sandbox: seccomp cannot be had ({error}); install it: apt install libseccomp2, make install"
+            f"sandbox: seccomp is not available ({error}); install it: apt install libseccomp2, make install"
         ) from error
     refuse, rules = seccomp.ERRNO(errno.EPERM), seccomp.SyscallFilter(seccomp.ALLOW)
     for call in REFUSED:
