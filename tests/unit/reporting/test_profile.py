@@ -124,6 +124,10 @@ def test_every_figure_is_drawn(folder: Path, evidence: Evidence) -> None:
         assert "prefill" in text and "decode" in text and "bh:alpha=0.4,max_k=3" in text
 
 
+def test_without_a_rule_the_figure_says_so() -> None:
+    assert "No rule was profiled beside the untouched model." in rendered(profile_break_even([]))
+
+
 def test_grouped_components_keep_their_sum(evidence: Evidence) -> None:
     frame = grouped(evidence.components)
     for phase, own in evidence.components.groupby("phase"):
