@@ -33,7 +33,7 @@ def search_frontier(
             f"Left of the dashed line a point loses at most {limit:.2%} of perplexity. The line joins the points that "
             "no other beats in speed without losing more.",
             "Loss is on an axis that is linear about zero and logarithmic beyond. Crosses: the study's own "
-            "configurations, which nobody searched for.",
+            "configurations, set by hand.",
         ],
     )
     width = (WIDTH - GAP * len(spaces)) // max(len(spaces), 2)
