@@ -88,10 +88,14 @@ class Tables:
     def trained(self) -> str:
         """Name of the configuration the model was trained with, which all others are compared with.
 
+        A model with a single configuration has nothing to compare; that configuration is taken.
+
         Raises:
             InputError: `differences` compares with no configuration, or with several.
         """
         names = sorted(self.differences["against"].dropna().unique())
+        if not names and len(self.configs) == 1:
+            names = list(self.configs["config_name"])
         if len(names) != 1:
             raise InputError(
                 f"paired_differences: column against names {len(names)} configurations ({', '.join(names) or 'none'}); "

@@ -64,3 +64,11 @@ def test_the_trained_rule_alone_is_compared_with_nothing():
     svg = drawn(WHOLE["paired_differences"](trained))
     assert "only top-8 and its controls on this model" in svg
     assert "difference of loss" not in svg
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_model_with_a_single_configuration_is_drawn(name):
+    tables = static_tables(1)
+    tables = dataclasses.replace(tables, differences=tables.differences.iloc[:0])
+    svg = drawn(FIGURES[name](tables))
+    assert not any(word in svg for word in ("NaN", "undefined", "Infinity"))
