@@ -408,12 +408,9 @@ PAPER_TABLES += ["ablation"] if PLAN.ablated else []
 PAPER_TABLES += ["sensitivity"] if PLAN.models else []
 # What only some studies run; the paper leaves out the figures that are not made.
 PAPER_EXTRAS = {
-    "latency_cdf": [f"{PROFILE}/latency.parquet"] if PAPER_MODEL in STUDY.profiled else [],
-    "ablation": [f"{SEARCH}/ablation.parquet"] if PAPER_MODEL in PLAN.ablated else [],
-    "search_sensitivity": [f"{SEARCH}/sensitivity.parquet"] if PAPER_MODEL in PLAN.models else [],
-}
-PAPER_EXTRAS = {
-    name: [path.format(model=PAPER_MODEL) for path in files] for name, files in PAPER_EXTRAS.items()
+    "latency_cdf": [f"{OUT}/profile/{PAPER_MODEL}/latency.parquet"] if PAPER_MODEL in STUDY.profiled else [],
+    "ablation": [f"{OUT}/search/{PAPER_MODEL}/ablation.parquet"] if PAPER_MODEL in PLAN.ablated else [],
+    "search_sensitivity": [f"{OUT}/search/{model}/sensitivity.parquet" for model in PLAN.models[:1]],
 }
 PAPER_FIGURES = ["var_paths", "frontier", "frequency_vs_entropy", "var_comparison"]
 PAPER_FIGURES += [name for name, files in PAPER_EXTRAS.items() if files]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import altair as alt
 import pandas as pd
 
 from switchyard.charts import style
+from switchyard.charts.marks import named
 
 WIDTH, HEIGHT = 230, 170
 """Pixels of one view."""
@@ -20,17 +23,18 @@ def quantised_routing(routing: pd.DataFrame, losses: pd.DataFrame) -> alt.TopLev
     """
     routing, losses = (frame.assign(format=_formats(frame)) for frame in (routing, losses))
     formats = sorted(set(routing["format"]))
-    color = alt.Color("format:N", title="quantised", scale=alt.Scale(domain=formats, scheme="tableau10"))
+    color = alt.Color(
+        "format:N", title="quantised", scale=named(dict(zip(formats, cycle(style.HUES), strict=False)))
+    )
     bases = list(dict.fromkeys(routing["base"]))
     upper = [_changed(_of(routing, base), color).properties(title=style.small_title(base)) for base in bases]
     lower = [_loss(_of(losses, base), color) for base in bases]
     title = alt.TitleParams(
         "What quantising does to routing",
         subtitle=[
-            "Above: tokens whose set of trained top-k experts is another one than with full weights, by layer; bars "
-            "are 95 % intervals over samples.",
-            "Below: loss less that with full weights, paired by sample; filled where Holm's correction over a model "
-            "(0.05) leaves a difference.",
+            "Above: share of tokens whose trained top-k experts differ from those with full weights, by layer,",
+            "with 95 % intervals over samples. Below: loss minus the loss with full weights, paired by sample;",
+            "a filled mark is distinguishable from zero (Holm's correction over a model, 0.05).",
         ],
     )
     rows = [alt.hconcat(*views, spacing=24) for views in (upper, lower)]
@@ -54,11 +58,15 @@ def _changed(frame: pd.DataFrame, color: alt.Color) -> alt.LayerChart:
     tips += [
         alt.Tooltip(f"{name}:Q", format=".3f") for name in ("changed_share", "kept_share", "logit_error")
     ]
-    dash = alt.StrokeDash("dataset:N", title="dataset", legend=alt.Legend(symbolType="stroke"))
-    lines = alt.Chart(frame).mark_line(point=alt.OverlayMarkDef(size=18), strokeWidth=1.4)
+    look = {"symbolStrokeColor": style.INK, "symbolStrokeWidth": 1.4, "symbolSize": 300, "symbolOpacity": 1}
+    legend = alt.Legend(symbolType="stroke", symbolFillColor="transparent", **look)
+    dash = alt.StrokeDash("dataset:N", title="dataset", legend=legend)
+    lines = alt.Chart(frame).mark_line(strokeWidth=1.4)
+    dots = alt.Chart(frame).mark_point(size=18, filled=True, opacity=1)
     spread = alt.Chart(frame).mark_rule(strokeWidth=1)
     layers = (
-        lines.encode(x=x, y=y, color=color, strokeDash=dash, tooltip=tips),
+        lines.encode(x=x, y=y, color=color, strokeDash=dash),
+        dots.encode(x=x, y=y, color=color, tooltip=tips),
         spread.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=color),
     )
     return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)

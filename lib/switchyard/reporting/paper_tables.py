@@ -208,10 +208,10 @@ def ablation(tables: Mapping[str, pd.DataFrame]) -> PaperTable:
         "p_holm": "p",
         "verdict": "verdict",
         "mean_experts": "experts",
-        "flops_ratio": "products, untouched = 1",
+        "flops_ratio": "products",
     }
     kinds = {"loss": "nats", **dict.fromkeys(("difference", "from", "to"), "nats_change"), "p": "p"}
-    kinds |= {"experts": "experts", "products, untouched = 1": "ratio"}
+    kinds |= {"experts": "experts", "products": "gap"}
     return PaperTable(rows[list(columns)].rename(columns=columns), kinds)
 
 

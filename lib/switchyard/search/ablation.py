@@ -57,7 +57,7 @@ def var_components(whole: Mapping[str, Any], num_experts: int) -> list[Component
     """
     other = "live" if whole["route_weights"] == "table" else "table"
     changes = [
-        ("fast path", "no token id is frequent and certain enough", {"entropy_threshold": 0.0}),
+        ("fast path", "no token id is eligible", {"entropy_threshold": 0.0}),
         ("cache", "no entries", {"cache_size": 0}),
         (f"{whole['route_weights']} weights", f"{other} weights", {"route_weights": other}),
         ("frequency threshold", "0", {"frequency_threshold": 0}),
@@ -75,10 +75,10 @@ def bh_components(whole: Mapping[str, Any], num_experts: int) -> list[Component]
     changes = [
         ("kernel of the null", "empirical null", {"null_distribution": "empirical"}),
         (f"weighting {whole['weighting']}", f"weighting {other}", {"weighting": other}),
-        ("min_k", "0: a token may get no expert", {"min_k": 0}),
+        ("min_k", "0", {"min_k": 0}),
         ("max_k", f"{num_experts}, all experts", {"max_k": num_experts}),
     ]
-    test = Component("test", "static top-k at the same mean, by a draw", None)
+    test = Component("test", "a draw with the same mean", None)
     return [test, *_changed(whole, changes)]
 
 
