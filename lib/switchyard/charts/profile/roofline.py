@@ -64,10 +64,10 @@ def _roof(
         {"intensity": ends, "gflops": [min(ceilings["gflops"], one * ceilings["gbytes"]) for one in ends]}
     )
     x = log_x("intensity:Q", line["intensity"], "operations per byte (log)")
-    x.axis = alt.Axis(title="operations per byte (log)", format=".2~g", tickCount=5)
+    x.axis = alt.Axis(title="operations per byte (log)", format=".3~g", tickCount=5)
     reached = pd.concat([own["gflops"], line["gflops"]])
     y = log_y("gflops:Q", reached, "billion operations per second (log)")
-    y.axis = alt.Axis(title="billion operations per second (log)", format=".2~g", tickCount=5)
+    y.axis = alt.Axis(title="billion operations per second (log)", format=".3~g", tickCount=5)
     roof = alt.Chart(line).mark_line(color=style.INK, strokeWidth=1.6).encode(x=x, y=y)
     shown = tips(
         rule="", batch="d", length="d", cache_length="d", attained_share=".1%", s_mbu=".1%", s_mfu=".1%"
@@ -85,7 +85,7 @@ def _waterfall(frame: pd.DataFrame, phase: str) -> alt.FacetChart:
         alt.Chart(frame)
         .mark_bar(height={"band": 0.8})
         .encode(
-            x=alt.X("start:Q", axis={"title": "bytes of a token", "format": "~s", "tickCount": 4}),
+            x=alt.X("start:Q", axis={"title": "bytes of a token", "format": "~s", "tickCount": 2}),
             x2="end:Q",
             y=alt.Y("part:N", sort=parts, axis={"title": None, "ticks": False}),
             color=alt.Color("part:N", scale=scale, legend=None),
