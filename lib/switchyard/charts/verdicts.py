@@ -61,14 +61,8 @@ def verdicts(tables: Tables) -> alt.TopLevelMixin:
     columns = [head for head in heads if head in set(frame["column"])]
     chart = alt.layer(*_table(frame, columns), _marks(tables, frame), data=frame)
     chart = chart.properties(width={"step": CELL}, height={"step": ROW}, view=style.BARE)
-    header = alt.Header(
-        labelAngle=0,
-        labelAlign="left",
-        labelAnchor="end",
-        labelBaseline="top",
-        labelFontWeight="bold",
-        title=None,
-    )
+    look = {"labelAlign": "left", "labelAnchor": "end", "labelBaseline": "top", "labelFontWeight": "bold"}
+    header = alt.Header(title=None, labelAngle=0, **look)
     row = alt.Row("set:N", sort=list(frame["set"].unique()), header=header)
     return style.dress(chart.facet(row=row, spacing=14, title=title).resolve_scale(y="independent"))
 
@@ -99,17 +93,11 @@ def cells(tables: Tables, measure: Measure) -> pd.DataFrame:
 def _table(frame: pd.DataFrame, columns: list[str]) -> list[alt.Chart]:
     """Cells in the colour of their verdict, with their numbers."""
     order = list(dict.fromkeys(frame["label"]))
-    top = {
-        "orient": "top",
-        "ticks": False,
-        "domain": False,
-        "labelExpr": "split(datum.label, '|')",
-        "labelLimit": CELL,
-        "labelPadding": 17,
-    }
+    bare = {"ticks": False, "domain": False}
+    top = {"orient": "top", "labelExpr": "split(datum.label, '|')", "labelLimit": CELL, "labelPadding": 17}
     base = alt.Chart().encode(
-        x=alt.X(**axes.words("column", columns, **top)),
-        y=alt.Y(**axes.words("label", order, ticks=False, domain=False, labelPadding=24, labelLimit=300)),
+        x=alt.X(**axes.words("column", columns, **bare, **top)),
+        y=alt.Y(**axes.words("label", order, **bare, labelPadding=24, labelLimit=300)),
         tooltip=[*style.tips("label", "dataset", "verdict"), alt.Tooltip("printed:N", title="difference")],
     )
     scale = alt.Scale(domain=[-1, 0, 1], range=[style.BETTER, style.EQUAL, style.WORSE])

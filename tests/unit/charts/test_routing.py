@@ -14,8 +14,10 @@ import pytest
 import vl_convert
 
 from switchyard.charts.routing import fast_path, points
-from switchyard.charts.routing.context_gain import ceilings, context_gain, gains
-from switchyard.charts.routing.entropy_distribution import cumulative, entropy_distribution, ranges
+from switchyard.charts.routing.context_gain import context_gain
+from switchyard.charts.routing.context_tables import ceilings, gains
+from switchyard.charts.routing.entropies import cumulative, ranges
+from switchyard.charts.routing.entropy_distribution import entropy_distribution
 from switchyard.charts.routing.expert_shares import effective, order
 from switchyard.charts.routing.fastpath_coverage import fastpath_coverage
 from switchyard.charts.routing.frequency_vs_entropy import frequency_vs_entropy, region

@@ -13,7 +13,8 @@ import vl_convert
 from reference import made_up_var
 from switchyard.charts.names import VAR
 from switchyard.charts.save import Figure
-from switchyard.charts.var.comparison import FOUND, OPEN, paths, qualities, speeds, var_comparison
+from switchyard.charts.var.comparison import var_comparison
+from switchyard.charts.var.measured import FOUND, OPEN, paths, qualities, speeds
 from switchyard.charts.var.sweep import LIVE, NO_KEY, OWN, STATIC, STORED, series, var_sweep
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from switchyard.charts import axes, style
 from switchyard.charts.marks import named
 from switchyard.charts.routing import landmarks
+from switchyard.charts.routing.context_tables import ceilings, gains, name_of
 from switchyard.charts.routing.layers import layers_x
 from switchyard.charts.save import Figure
 from switchyard.errors import InputError
@@ -57,32 +58,8 @@ def _figure(context: pd.DataFrame, title: alt.TitleParams, width: int) -> alt.To
     return style.dress(alt.concat(*charts, columns=across, spacing=22, title=title), legends="bottom")
 
 
-def gains(context: pd.DataFrame) -> pd.DataFrame:
-    """Columns `layer, key, measured, gain` (nats)."""
-    found = context.rename(columns={"information_gain_held_out": "held out", "information_gain": "in-sample"})
-    found = found.assign(layer=found["layer"].astype(str), key=found["context"].map(_name))
-    found = found.melt(["layer", "key"], ["held out", "in-sample"], "measured", "gain")
-    return found.astype({"gain": float}).dropna()
-
-
-def ceilings(context: pd.DataFrame, place: str) -> pd.DataFrame:
-    """Columns `layer, key, share`: `global` and `token id` of the shortest context's uses, then n-grams."""
-    fewest = context[context["context"] == context["context"].min()]
-    parts = [(fewest, "one list for all", f"{place}_global"), (fewest, "token id", f"{place}_token")]
-    parts += [(own, _name(window), f"{place}_context") for window, own in context.groupby("context")]
-    frames = [
-        pd.DataFrame({"layer": own["layer"].astype(str), "key": key, "share": own[column].astype(float)})
-        for own, key, column in parts
-    ]
-    return pd.concat(frames).dropna()
-
-
-def _name(window: int) -> str:
-    return f"token id and {window} before"
-
-
 def _colour(context: pd.DataFrame) -> alt.Color:
-    names = ["one list for all", "token id", *map(_name, sorted(context["context"].unique()))]
+    names = ["one list for all", "token id", *map(name_of, sorted(context["context"].unique()))]
     hues = [style.GREY, *style.HUES[:4], style.HUES[6]]
     legend = alt.Legend(title=None, symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1)
     return alt.Color("key:N", scale=named(dict(zip(names, hues, strict=False))), legend=legend)

@@ -10,6 +10,7 @@ from switchyard.charts.marks import named
 from switchyard.charts.routing import landmarks, points
 from switchyard.charts.routing.fast_path import PARTS, coverages, over_ranks, parts, sensitivity
 from switchyard.charts.routing.layers import View, Words, by_layer
+from switchyard.charts.routing.threshold_map import threshold_map
 from switchyard.charts.routing.token_types import TokenTypes, percent, title_of
 from switchyard.charts.save import Figure
 
@@ -29,7 +30,7 @@ def fastpath_coverage(types: TokenTypes) -> Figure:
     views = [
         View([_parts()], parts(types)),
         View(_coverages(shares, limits["fast_path_coverage_above"]), shares),
-        View(_sensitivity(), sensitivity(types)),
+        View(threshold_map(), sensitivity(types)),
         View(_curves(types), over_ranks(types)),
     ]
     words = Words(
@@ -79,25 +80,6 @@ def _coverages(frame: pd.DataFrame, limit: float) -> list[alt.Chart]:
         outside.mark_text(color=style.INK, **beside),
         inside.mark_text(fontSize=11, align="right", dx=-4, color="white"),
     ]
-
-
-def _sensitivity() -> list[alt.Chart]:
-    plain = {"labelAngle": 0, "grid": False, "labelOverlap": False, "format": "~g"}
-    base = alt.Chart().encode(
-        x=alt.X("frequency:O", axis=alt.Axis(title="frequency at least", **plain)),
-        y=alt.Y("entropy:O", sort="descending", axis=alt.Axis(title="entropy below (nats)", **plain)),
-        tooltip=style.tips(frequency=",~r", entropy="~r", coverage=".2%"),
-    )
-    scale = alt.Scale(domain=[0, 1], range=[style.EQUAL, style.HUES[0]])
-    text = base.mark_text(fontSize=9).encode(
-        text=alt.Text("coverage:Q", format=".0%"),
-        color=alt.condition("datum.coverage > 0.6", alt.value("white"), alt.value(style.INK)),
-    )
-    cells = base.mark_rect(stroke="white", strokeWidth=0.5)
-    own = base.transform_filter("datum.own == 1").mark_rect(
-        fillOpacity=0, stroke=style.WORSE, strokeWidth=2.4
-    )
-    return [cells.encode(color=alt.Color("coverage:Q", scale=scale, legend=None)), text, own]
 
 
 def _curves(types: TokenTypes) -> list[alt.Chart]:

@@ -9,6 +9,7 @@ import altair as alt
 import pandas as pd
 
 from switchyard.charts import style
+from switchyard.charts.marks import named
 from switchyard.charts.routing.layers import WIDTH, heading
 from switchyard.charts.search.trajectory import GAIN, HUES, ORDER, UNTOUCHED
 
@@ -37,16 +38,8 @@ def search_frontier(
         ],
     )
     width = (WIDTH - GAP * len(spaces)) // max(len(spaces), 2)
-    views = [
-        _view(
-            frame[frame["space"] == space],
-            own_points(manual) if space != "bh" else None,
-            space,
-            limit,
-            width,
-        )
-        for space in spaces
-    ]
+    own = {space: own_points(manual) if space != "bh" else None for space in spaces}
+    views = [_view(frame[frame["space"] == space], own[space], space, limit, width) for space in spaces]
     return style.dress(alt.hconcat(*views, spacing=24, title=title))
 
 
@@ -82,8 +75,10 @@ def _view(
     present = [name for name in (*ORDER, MANUAL) if name in set(every["method"])]
     hues = {**HUES, MANUAL: style.INK}
     legend = alt.Legend(title="method", orient="bottom")
-    hue = alt.Color("method:N", scale=_ordinal(present, hues), legend=legend)
-    shape = alt.Shape("method:N", scale=_ordinal(present, SHAPES), legend=legend)
+    hue, shape = (
+        channel("method:N", scale=named({name: values[name] for name in present}), legend=legend)
+        for channel, values in ((alt.Color, hues), (alt.Shape, SHAPES))
+    )
     low, high = min(every["degradation"].min(), 0.0), max(every["degradation"].max(), limit)
     domain = [low * 1.2 - LINEAR / 5, high * 1.2]
     scale = alt.Scale(type="symlog", constant=LINEAR, domain=domain, nice=False)
@@ -94,13 +89,8 @@ def _view(
         axis=alt.Axis(title="change of perplexity", values=ticks, format="+.2~%"),
     )
     y = alt.Y("gain:Q", scale=alt.Scale(zero=False), axis=GAIN)
-    tips = [
-        alt.Tooltip("method:N"),
-        *(alt.Tooltip(f"{name}:Q", format="d") for name in ("seed", "number")),
-        alt.Tooltip("degradation:Q", format="+.3%"),
-        alt.Tooltip("gain:Q", format="+.3%"),
-        alt.Tooltip("acting_share:Q", title="acting share", format=".1%"),
-    ]
+    numbers = {"degradation": "+.3%", "gain": "+.3%"}
+    tips = style.tips("method", seed="d", number="d", **numbers, acting_share=".1%")
     layers = [
         alt.Chart().mark_rule(strokeDash=[5, 3], color=style.QUIET).encode(x=alt.datum(limit)),
         alt.Chart(frontier(frame))
@@ -114,13 +104,9 @@ def _view(
         marks = alt.Chart(manual).encode(x=x, y=y)
         layers.append(
             marks.mark_point(size=90, filled=True, opacity=1).encode(
-                color=hue, shape=shape, tooltip=[alt.Tooltip("name:N"), *tips[3:5]]
+                color=hue, shape=shape, tooltip=style.tips("name", **numbers)
             )
         )
     return alt.layer(*layers, data=frame).properties(
         width=width, height=HEIGHT, title=style.small_title(f"space: {space}")
     )
-
-
-def _ordinal(present: list[str], values: Mapping[str, str]) -> alt.Scale:
-    return alt.Scale(domain=present, range=[values[name] for name in present])

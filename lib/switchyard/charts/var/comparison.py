@@ -10,18 +10,13 @@ import pandas as pd
 
 from switchyard.charts import axes, style
 from switchyard.charts.marks import named
+from switchyard.charts.var.measured import FOUND, OPEN, ORDER, paths, qualities, speeds
 
 ROW, GAP, VIEWS = 26, 35, 700
 """Pixels of a row, between views, and that the views of a block share."""
-PATHS = {"fast": style.HUES[0], "cached": style.HUES[4], "learned": "#d5d5d5"}
-SPEEDS = {
-    "prefill": "prefill",
-    "latency_p50": "decoding, median",
-    "latency_p95": "decoding, 95th percentile",
-}
+PATHS = dict(zip(ORDER, (style.HUES[0], style.HUES[4], "#d5d5d5"), strict=True))
 WANTED_SPEED_UP = 1.2
 """The speed-up that the criteria of phase 2 ask for."""
-FOUND, OPEN = "distinguishable", "not distinguishable"
 VERDICTS = {FOUND: style.HUES[0], OPEN: "#ffffff"}
 
 
@@ -48,41 +43,6 @@ def var_comparison(comparisons: Sequence[Mapping[str, Any]]) -> alt.VConcatChart
     )
     chart = alt.vconcat(*blocks, spacing=24, title=title)
     return style.dress(chart.resolve_scale(color="independent"), legends="bottom")
-
-
-def qualities(comparisons: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Columns `config, view, value, low, high, verdict`: change of perplexity as a share, by dataset."""
-    rows = []
-    for one in comparisons:
-        low, high = one["quality"]["perplexity_change_interval"]
-        row = {"config": one["name"], "view": style.dataset_title(one["dataset"])}
-        row |= {"value": one["quality"]["perplexity_change"], "low": low, "high": high}
-        rows.append(row | {"verdict": FOUND if one["quality"]["loss"]["significant"] else OPEN})
-    return pd.DataFrame(rows)
-
-
-def speeds(comparisons: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Columns `config, view, value, low, high, verdict`: speed-up by measure; no row where none was measured."""
-    rows = []
-    for one in {one["name"]: one for one in comparisons}.values():
-        for name, title in SPEEDS.items():
-            if measured := (one["speed"] or {}).get(name):
-                low, high = measured["interval"]
-                is_found = low is not None and not low <= 1 <= high
-                row = {"config": one["name"], "view": title, "value": measured["ratio"]}
-                rows.append(row | {"low": low, "high": high, "verdict": FOUND if is_found else OPEN})
-    return pd.DataFrame(rows)
-
-
-def paths(comparisons: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Columns `config, view, path, share, place`, by dataset."""
-    rows = []
-    for one in comparisons:
-        shares = one["var_stats"]["overall"]["routing_distribution"]
-        for place, path in enumerate(PATHS):
-            row = {"config": one["name"], "view": style.dataset_title(one["dataset"]), "path": path}
-            rows.append(row | {"share": shares[path] / 100, "place": place})
-    return pd.DataFrame(rows)
 
 
 def _y(order: list[str]) -> alt.Y:

@@ -20,19 +20,10 @@ STORED, LIVE, OWN = "as stored", "of the model's router", "no table"
 WEIGHTS = {"table": STORED, "live": LIVE}
 SHAPES = {STORED: "circle", LIVE: "triangle-up", OWN: "square"}
 DASHES = {STORED: [1, 0], LIVE: [5, 3], OWN: [1, 0]}
-NUMBERS = {
-    "quantile": ".2~g",
-    "frequency_threshold": ",d",
-    "entropy_threshold": ".3f",
-    "confidence_threshold": ".3f",
-    "coverage": ".1%",
-    "mean_experts": ".2f",
-    "flops_ratio": ".1%",
-    "loss_difference": "+.4f",
-    "loss_low": "+.4f",
-    "loss_high": "+.4f",
-    "p_holm": ".3g",
-}
+NUMBERS = {"quantile": ".2~g", "frequency_threshold": ",d"}
+NUMBERS |= dict.fromkeys(("entropy_threshold", "confidence_threshold"), ".3f")
+NUMBERS |= {"coverage": ".1%", "mean_experts": ".2f", "flops_ratio": ".1%"}
+NUMBERS |= dict.fromkeys(("loss_difference", "loss_low", "loss_high"), "+.4f") | {"p_holm": ".3g"}
 """Columns in the tooltips."""
 
 
@@ -120,12 +111,7 @@ def _marks(x: alt.X, y: alt.Y, hue: alt.Color) -> list[alt.Chart]:
     legend = alt.Legend(title="weights", symbolStrokeColor=style.INK, symbolFillColor=style.INK)
     lines = base.transform_filter(f'datum.what != "{NO_KEY}"').mark_line(strokeWidth=1.3)
     points = base.mark_point(size=46, filled=True, opacity=1)
-    return [
-        lines.encode(
-            strokeDash=alt.StrokeDash("weights:N", scale=named(DASHES), legend=legend), order="place:Q"
-        ),
-        points.encode(
-            shape=alt.Shape("weights:N", scale=named(SHAPES), legend=legend),
-            tooltip=style.tips("what", "weights", "verdict", **NUMBERS),
-        ),
-    ]
+    dash = alt.StrokeDash("weights:N", scale=named(DASHES), legend=legend)
+    shape = alt.Shape("weights:N", scale=named(SHAPES), legend=legend)
+    tips = style.tips("what", "weights", "verdict", **NUMBERS)
+    return [lines.encode(strokeDash=dash, order="place:Q"), points.encode(shape=shape, tooltip=tips)]
