@@ -4,15 +4,15 @@ Imports nothing heavy: a worker (`switchyard.runtime.workers`) does the work, by
 memory.
 """
 
-from switchyard.runtime.workers import call
+from switchyard.runtime.workers import call_for
 
 if __name__ == "__main__":
     methods, texts = snakemake.params.methods, snakemake.params.texts
-    call(
+    call_for(
+        snakemake,
         "switchyard.search.job:validate_search",
         {
             **snakemake.params.job,
-            "model": snakemake.input.model,
             "tuning": texts["dataset"],
             "final": texts["final"],
             "manual": snakemake.params.manual,
@@ -20,10 +20,6 @@ if __name__ == "__main__":
             "outputs": dict(zip(methods, snakemake.output.validations, strict=True)),
             "manual_output": snakemake.output.manual,
             "threads": snakemake.threads,
-            "gpu_mem_gb": snakemake.resources.gpu_mem_gb,
-            "code": snakemake.params.code,
         },
-        log=snakemake.log[0],
-        home=f"{snakemake.input.model} {snakemake.params.job['model_entry']['dtype']}",
-        loads=snakemake.input.model,
+        dtype=snakemake.params.job["model_entry"]["dtype"],
     )

@@ -153,9 +153,8 @@ def _time_untouched(model: Any, experts: str, prefill: Tensor, prompt: Tensor, p
     runs = experts != "batched_mm" or copied_bytes(model, prefill.numel()) <= COPIED_BYTES
     with experts_run_by(model, experts):
         seconds = _time_prefill(model, prefill) if runs else None
-    with experts_run_by(
-        model, implementations(model)[0]
-    ):  # as `generate` has it: only the decoding is batched
+    prompted = implementations(model)[0]  # as `generate` has it: only the decoding is batched
+    with experts_run_by(model, prompted):
         cache = _cache_of(model, prompt[:, :prompt_tokens])
     with experts_run_by(model, experts):
         return seconds, _time_steps(model, prompt[:, prompt_tokens:], cache)

@@ -79,6 +79,20 @@ def call(
         perform(json.loads(request), f"no worker could be had ({why}), the job does its own work")
 
 
+def call_for(job: Any, function: str, arguments: dict[str, Any], *, dtype: str) -> None:
+    """`call` for a job of Snakemake that runs the model `input.model` with weights in `dtype`.
+
+    Args:
+        job: the object `snakemake` of a script. Its model, memory of a card, and fingerprint are further arguments of
+            the function.
+        function: see `call`.
+        arguments: see `call`.
+    """
+    model = job.input.model
+    own = {"model": model, "gpu_mem_gb": job.resources.gpu_mem_gb, "code": job.params.code}
+    call(function, {**arguments, **own}, log=job.log[0], home=f"{model} {dtype}", loads=model)
+
+
 def seconds_to_load(folder: str | Path | None) -> float:
     """About how many seconds it takes to load the weights of a model folder; 0 without one."""
     files = Path(folder).glob("*.safetensors") if folder else ()

@@ -75,7 +75,7 @@ class Plan:
         }
 
     def job(self, model: str) -> dict[str, Any]:
-        """What both jobs that run a model are given (`switchyard.search.job`)."""
+        """What the jobs that run a model are given (`switchyard.search.job`)."""
         var, entry_of = self.study.config["var"], self.study.config["models"][model]
         asked = ("spaces", "max_quality_degradation", "speedup", "rounds", "sample_seed")
         search = {name: self.settings[name] for name in asked}

@@ -382,7 +382,7 @@ def _unsearchable(config: dict[str, Any]) -> Iterator[str]:
     search = config["search"]
     for unknown in [name for name in search["models"] if name not in var_models(config)]:
         yield f"search.models: VAR does not run on {unknown!r}; name some of {', '.join(var_models(config))}"
-    able = {*var_models(config), *config["evaluation"]["models"]}
+    able = {*var_models(config), *(one.model for one in configurations(config) if one.rule == "bh")}
     for unknown in [name for name in search["ablation"]["models"] or () if name not in able]:
         yield f"search.ablation.models: {unknown!r} has neither VAR nor BH; name some of {', '.join(sorted(able))}"
     if "bh" in search["spaces"]:

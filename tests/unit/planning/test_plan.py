@@ -18,8 +18,10 @@ from switchyard.planning.footprint import active_parameters
 from switchyard.planning.jobs import ROOT, Job
 from switchyard.planning.machine import Machine
 from switchyard.planning.plan import REMEDIES, make
-from switchyard.planning.workload import Tokens, Workload, load
+from switchyard.planning.workload import ABLATION_RUNS, Tokens, Workload, load
+from switchyard.search.ablation import bh_components, var_components
 from switchyard.study.config import merge, read, resolve
+from switchyard.var.config import VARConfig
 
 ROOMY = Machine(cores=4, mem_gb=1000.0, cards=1, gpu_mem_gb=1000.0, free_gb=10_000.0)
 TOPK, MODEL = "8experts_topk_baseline", "pocket-olmoe"
@@ -71,8 +73,16 @@ def test_tokens_of_unprepared_texts_are_bounds(work):
     assert work.tokens(model_job("evaluate_points", tuning[:1], model=MODEL)) == batch
     validated = Tokens((1 + 4) * 12 * 192 + (1 + 4 + 3) * 48 * 192, exact=False)
     assert work.tokens(model_job("validate_search", heldout, model=MODEL)) == validated
+    ablated = Tokens(ABLATION_RUNS * 24 * 192, exact=False)
+    assert work.tokens(model_job("ablate_rules", tuning[:1], model=MODEL)) == ablated
     assert work.tokens(model_job("a_new_rule", model=MODEL)) is None
     assert work.tokens(Job("draw_figures")) == Tokens(0)
+
+
+def test_the_runs_of_an_ablation_are_its_components_with_the_whole_rules_and_the_untouched_model():
+    off = {"max_k": 4, "weighting": "model", "null_distribution": "pooled", "min_k": 1}
+    var = {**VARConfig().as_json(), "fast_path_experts": 1}
+    assert 1 + 2 + len(var_components(var, 8)) + len(bh_components(off, 8)) == ABLATION_RUNS
 
 
 def test_tokens_of_prepared_texts_are_counted(work):

@@ -358,6 +358,15 @@ REFUSED = {
         {"var": {"custom": {"balanced": {"cache_size": 0}}}},
         ["var.custom.balanced", "taken"],
     ),
+    "an ablation of a model without VAR and BH": (
+        {
+            "observation": {"models": ["pocket-olmoe"]},
+            "var": {"models": ["pocket-olmoe"]},
+            "routing": {"var": {"models": ["pocket-olmoe"]}},
+            "search": {"models": [], "ablation": {"models": ["pocket-mixtral"]}},
+        },
+        ["search.ablation.models", "'pocket-mixtral' has neither VAR nor BH", "pocket-olmoe"],
+    ),
     "a search on a model without tables": (
         {"var": {"models": ["pocket-olmoe"]}},
         ["search.models", "'pocket-mixtral'", "pocket-olmoe"],
