@@ -46,13 +46,15 @@ def main() -> None:
     add("--rest", default="nf4", choices=["none", "nf4", "int8"])
     add("--threads", type=int, default=2)
     add("--windows", type=int, default=4, help="samples of 256 tokens")
+    add("--batch-tokens", type=int, default=512)
     add("--tiny", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     checkpoint = given.folder / "model"
     if not (checkpoint / "model.safetensors.index.json").is_file():
         write_checkpoint(checkpoint, TINY_OLMOE if given.tiny else OLMOE)
-    print(json.dumps(measure(given.folder, Quantise(given.experts, given.rest), given.windows), indent=1))
+    quantise = Quantise(given.experts, given.rest)
+    print(json.dumps(measure(given.folder, quantise, given.windows, given.batch_tokens), indent=1))
 
 
 def write_checkpoint(folder: Path, sizes: dict[str, int]) -> None:
@@ -95,7 +97,7 @@ def _random(*shape: int) -> torch.Tensor:
     return torch.empty(shape, dtype=torch.bfloat16).normal_(std=shape[-1] ** -0.5)
 
 
-def measure(folder: Path, quantise: Quantise, windows: int) -> dict[str, Any]:
+def measure(folder: Path, quantise: Quantise, windows: int, batch_tokens: int) -> dict[str, Any]:
     """Seconds of loading and of one experiment, its tokens, and the largest memory by then."""
     write_json(folder / "model" / QUANTISE, quantise.as_json())
     structure = describe(load_config(folder / "model")) | {"quantise": quantise.as_json()}
@@ -103,7 +105,7 @@ def measure(folder: Path, quantise: Quantise, windows: int) -> dict[str, Any]:
         start = time.perf_counter()
         model = load_model(folder / "model", dtype="bfloat16")
         loaded, loaded_gb = time.perf_counter() - start, memory.peak_gb
-        tokens = _experiment(folder, model, structure, windows)
+        tokens = _experiment(folder, model, structure, windows, batch_tokens)
     return {
         "quantise": str(quantise),
         "load_seconds": loaded,
@@ -113,22 +115,22 @@ def measure(folder: Path, quantise: Quantise, windows: int) -> dict[str, Any]:
         "peak_gb": memory.peak_gb,
         "weights_gb": sum(one.nbytes for one in model.state_dict().values()) / footprint.GB,
         "planned_weights_gb": footprint.weights_gb(structure, "bfloat16"),
-        "planned_gb": footprint.mem_mb(structure, "bfloat16", windows * 256, slots=8) / 1000,
+        "planned_gb": footprint.mem_mb(structure, "bfloat16", batch_tokens, slots=8) / 1000,
         "planned_gb_as_they_are": footprint.mem_mb(
-            structure | {"quantise": None}, "bfloat16", windows * 256, slots=8
+            structure | {"quantise": None}, "bfloat16", batch_tokens, slots=8
         )
         / 1000,
     }
 
 
-def _experiment(folder: Path, model: Any, structure: dict[str, Any], windows: int) -> int:
+def _experiment(folder: Path, model: Any, structure: dict[str, Any], windows: int, batch_tokens: int) -> int:
     """The trained top-k on the documentation of this project: trace, scores, repeats, log; returns the tokens."""
     text = (ROOT / "docs" / "routing-rules.md").read_text(encoding="utf-8")
     sizes = {"original_bytes": [len(text.encode())], "original_words": [len(text.split())]}
     table = pa.table({"sample_id": [0], "page": [0], "text": [text], **sizes})
     entry = {"kind": "perplexity", "max_length": 256, "samples": windows}
     run = Run(
-        batch_tokens=windows * 256, threads=torch.get_num_threads(), keep_logits=True, spelled_out_samples=1
+        batch_tokens=batch_tokens, threads=torch.get_num_threads(), keep_logits=True, spelled_out_samples=1
     )
     settings = {"k": structure["top_k"], "weighting": "model"}
     names = {"study": "full-size", "model": "random-olmoe", "config": "trained", "dataset": "docs"}

@@ -1,7 +1,8 @@
 """Packed experts against experts as they are: a forward over a batch, and decoding at batch 1.
 
 A layer of OLMoE-1B-7B with random weights. Where a token uses 8 of 64 experts, expanding the used ones is compared
-with expanding a whole layer, which `bitsandbytes.nn.parametrize` does at each use.
+with expanding a whole layer, which `bitsandbytes.nn.parametrize` does at each use. A few at a time, as the product
+does, is compared with all used ones at once.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from functools import partial
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from bench.attached import Size, wide
 from bench.paired import Line, ratios, seconds
 from switchyard.models import packed
 from switchyard.models.quantise import pack_model
-from switchyard.models.quantised_sizes import KINDS, Quantise
+from switchyard.models.quantised_sizes import EXPANDED, KINDS, Quantise
 
 WEIGHTS = 2**22
 """Weights of a matrix that is packed and expanded."""
@@ -43,7 +45,8 @@ def _forwards(size: Size, device: str) -> Iterator[Line]:
         "one token": size.ids[:1, :1],
     }.items():
         calls = {kind: partial(_forward, model, ids) for kind, model in models.items()}
-        calls |= {"plain": partial(_forward, size.model, ids), "all": partial(_forward, whole, ids)}
+        calls |= {"plain": partial(_forward, size.model, ids), "all": partial(_at_once, whole, ids)}
+        calls["at once"] = partial(_at_once, models["nf4"], ids)
         times = seconds(calls, device=device)
         for kind in KINDS:
             yield Line(
@@ -52,14 +55,19 @@ def _forwards(size: Size, device: str) -> Iterator[Line]:
                 ratios(times, kind, "plain"),
                 "",
             )
-        yield Line(
-            f"{size.name}: {name}, used experts expanded", "all expanded", ratios(times, "nf4", "all"), ""
-        )
+        used = f"{size.name}: {name}, used experts expanded"
+        yield Line(used, "all expanded", ratios(times, "at once", "all"), "")
+        yield Line(f"{used}, a few at a time", "at once", ratios(times, "nf4", "at once"), "")
 
 
 def _expand_all(module: packed.PackedWeights, chosen: Tensor | None = None) -> Tensor:
     weights = packed.PackedWeights.expand(module)
     return weights if chosen is None else weights[chosen]
+
+
+def _at_once(model: nn.Module, ids: Tensor) -> None:
+    with patch.dict(EXPANDED, dict.fromkeys(EXPANDED, 2**62)):
+        _forward(model, ids)
 
 
 @torch.inference_mode()

@@ -223,6 +223,10 @@ def load_model(
             else f"has weights of the wrong shape for {misshapen[0]}"
         )
         raise InputError(f"models: {folder} {fault}; fetch the checkpoint again, with its own config.json")
+    if quantise and "cpu" in where:
+        from switchyard.models.quantise import return_large_blocks
+
+        return_large_blocks()
     return model.eval() if len(where) > 1 else model.eval().to(next(iter(where)))
 
 

@@ -7,7 +7,7 @@ all of a mixture of experts, as they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 import torch
@@ -15,6 +15,9 @@ from bitsandbytes import functional
 from torch import Tensor, nn
 
 from switchyard.models.quantised_sizes import BLOCK, KINDS
+
+PIECE = 2**20
+"""Weights that a CPU quantises at once, a multiple of every block: small temporaries leave no holes in the heap."""
 
 
 class PackedWeights(nn.Module):
@@ -24,22 +27,31 @@ class PackedWeights(nn.Module):
         self, codes: Tensor, scales: Tensor, *, kind: str, shape: Sequence[int], dtype: torch.dtype
     ) -> None:
         super().__init__()
-        self.kind, self.shape, self.dtype = kind, tuple(shape), dtype
+        self.kind, self.shape, self.dtype = kind, torch.Size([len(codes), *shape]), dtype
         self.register_buffer("codes", codes)  # uint8 [number, bytes]
-        self.register_buffer("scales", scales)  # float32 [number, blocks]
+        self.register_buffer(
+            "scales", scales
+        )  # [number, blocks], in the weights' dtype, which holds a block's largest
         self.levels = _levels(kind)  # no buffer: transformers empties those that no checkpoint holds
         self.device: torch.device | None = None
         """Where `expand` puts weights, if not where the codes are."""
 
     @classmethod
-    def pack(cls, weight: Tensor, kind: str) -> PackedWeights:
-        """Quantise matrices [number, rows, columns], each for itself; a last block that is not full is allowed."""
-        flat = weight.detach().flatten(1)
-        flat = nn.functional.pad(flat, (0, -flat.shape[1] % BLOCK[kind]))
-        codes, scales = zip(*(quantise(one, kind) for one in flat))
-        return cls(
-            torch.stack(codes), torch.stack(scales), kind=kind, shape=weight.shape[1:], dtype=weight.dtype
-        )
+    def pack(cls, matrices: Tensor | Iterable[Tensor], kind: str, number: int | None = None) -> PackedWeights:
+        """Quantise `number` matrices [rows, columns], each for itself; a last block that is not full is allowed.
+
+        Of an iterator one matrix is held at a time; `number` may be left out where `matrices` has a length.
+        """
+        number = len(matrices) if number is None else number
+        for place, matrix in enumerate(matrices):
+            flat = matrix.detach().flatten()
+            flat = nn.functional.pad(flat, (0, -len(flat) % BLOCK[kind]))
+            own_codes, own_scales = quantise(flat, kind)
+            if place == 0:
+                codes = own_codes.new_empty(number, len(own_codes))
+                scales = matrix.new_empty(number, len(own_scales))
+            codes[place], scales[place] = own_codes, own_scales
+        return cls(codes, scales, kind=kind, shape=matrix.shape, dtype=matrix.dtype)
 
     def expand(self, chosen: Tensor | None = None) -> Tensor:
         """The weights of the matrices with the numbers `chosen` [n], or of all: [n, rows, columns]."""
@@ -49,11 +61,11 @@ class PackedWeights(nn.Module):
             codes, scales = codes.index_select(0, chosen), scales.index_select(0, chosen)
         device = self.device or codes.device
         flat = self._dequantise(codes.to(device), scales.to(device))
-        return flat[:, : self.shape[0] * self.shape[1]].reshape(-1, *self.shape)
+        return flat[:, : self.shape[1:].numel()].reshape(-1, *self.shape[1:])
 
     def _dequantise(self, codes: Tensor, scales: Tensor) -> Tensor:
         """Weights [n, weights of a matrix] of codes [n, bytes] and scales [n, blocks]."""
-        block, flat_scales = BLOCK[self.kind], scales.flatten()
+        block, flat_scales = BLOCK[self.kind], scales.flatten().float()
         shape = [len(codes), codes.shape[1] * 8 // KINDS[self.kind]]
         if self.kind == "nf4":
             return torch.ops.bitsandbytes.dequantize_4bit(
@@ -64,7 +76,7 @@ class PackedWeights(nn.Module):
 
     def extra_repr(self) -> str:
         """What `print(model)` shows."""
-        return f"{len(self.codes)} x {self.shape}, {self.kind}"
+        return f"{list(self.shape)}, {self.kind}"
 
 
 class PackedLinear(nn.Module):
@@ -86,7 +98,8 @@ def quantise(flat: Tensor, kind: str) -> tuple[Tensor, Tensor]:
     quicker and gives the same codes. Its int8 codes on a CPU are at times a few levels off the nearest.
     """
     if kind == "nf4" and not flat.is_cuda:
-        return _nf4(flat)
+        codes, scales = zip(*map(_nf4, flat.split(PIECE)))
+        return torch.cat(codes), torch.cat(scales)
     if kind == "nf4":
         codes, state = functional.quantize_4bit(flat, blocksize=BLOCK[kind], quant_type=kind)
     else:
@@ -96,13 +109,17 @@ def quantise(flat: Tensor, kind: str) -> tuple[Tensor, Tensor]:
 
 def _nf4(flat: Tensor) -> tuple[Tensor, Tensor]:
     """What `functional.quantize_4bit` gives: two codes in a byte, the first in its upper half."""
-    blocks = flat.view(-1, BLOCK["nf4"]).float()
-    scales = blocks.abs().amax(1)
-    shares = (blocks / scales.clamp(min=torch.finfo(torch.float32).tiny).unsqueeze(1)).flatten()
+    shares = flat.to(torch.float32, copy=True).view(-1, BLOCK["nf4"])
+    scales = torch.maximum(shares.amax(1), -shares.amin(1))
+    shares /= scales.clamp(min=torch.finfo(torch.float32).tiny).unsqueeze(1)
     levels = _levels("nf4")
-    codes = torch.zeros_like(shares, dtype=torch.uint8)
+    codes, is_above = (
+        shares.new_zeros(shares.shape, dtype=torch.uint8),
+        shares.new_empty(shares.shape, dtype=torch.bool),
+    )
     for between in ((levels[1:] + levels[:-1]) / 2).tolist():
-        codes += shares > between
+        codes += torch.gt(shares, between, out=is_above)
+    codes = codes.flatten()
     return codes[::2] << 4 | codes[1::2], scales
 
 

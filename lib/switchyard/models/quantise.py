@@ -6,22 +6,31 @@ quantiser that is registered here.
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers.core_model_loading import ConversionOps
+from transformers.core_model_loading import ConversionOps, MergeModulelist
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 from transformers.quantizers.auto import register_quantization_config, register_quantizer
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
+from switchyard.models.grouped import sum_with_fixed_shapes
 from switchyard.models.packed import PackedLinear, PackedWeights
 from switchyard.models.quantised_sizes import Quantise
 from switchyard.models.used_experts import PACKED, is_packed, only_used
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+LARGE_BLOCK = 8 * 2**20
+"""Bytes from which `return_large_blocks` returns freed memory to the system."""
+
+_M_MMAP_THRESHOLD = -3
+"""mallopt(3)."""
 
 
 @register_quantization_config(PACKED)
@@ -51,9 +60,52 @@ class PackedQuantiser(HfQuantizer):
         """Whether a parameter of the model is packed when it is read."""
         return _kind_of(model, param_name, Quantise.of(self.quantization_config.quantise)) != "none"
 
+    def update_weight_conversions(self, weight_conversions: list[Any], model: PreTrainedModel) -> list[Any]:
+        """transformers' steps that make a checkpoint's experts one parameter, taken expert by expert."""
+        quantise = Quantise.of(self.quantization_config.quantise)
+        conversions = super().update_weight_conversions(weight_conversions, model)
+        return [_by_expert(one, quantise) for one in conversions]
+
     def get_quantize_ops(self) -> ConversionOps:
         """The step that packs what has been read."""
         return _Pack(Quantise.of(self.quantization_config.quantise), self.misshapen)
+
+
+def _by_expert(conversion: Any, quantise: Quantise) -> Any:
+    """A conversion whose steps `_EachExpert` takes, if they join a list of experts; any other as it is."""
+    steps = getattr(conversion, "operations", None)
+    joins = steps and isinstance(steps[0], MergeModulelist) and steps[0].dim == 0
+    if not joins or len(conversion.target_patterns) > 1:
+        return conversion
+    patterns = conversion._original_source_patterns, conversion._original_target_patterns
+    return conversion.copy(*patterns, operations=[_EachExpert(steps, quantise)])
+
+
+class _EachExpert(ConversionOps):
+    """Joins and packs one expert after the other, so that a layer's experts are never in memory as they were."""
+
+    def __init__(self, steps: list[ConversionOps], quantise: Quantise) -> None:
+        self.steps, self.quantise = steps, quantise
+
+    @torch.no_grad()
+    def convert(self, input_dict: dict[str, list[Tensor]], **how: Any) -> dict[str, Any]:
+        kind = _kind_of(how["model"], how["full_layer_name"], self.quantise)
+        if kind == "none":
+            return self._joined(input_dict, **how)
+        experts = [dict(zip(input_dict, one)) for one in zip(*input_dict.values(), strict=True)]
+        matrices = (self._matrix(one, **how) for one in experts)
+        (target,) = how["target_patterns"]
+        return {target: PackedWeights.pack(matrices, kind, number=len(experts))}
+
+    def _matrix(self, expert: dict[str, Tensor], **how: Any) -> Tensor:
+        """One expert's matrix [out, in] of its tensors in the checkpoint, by pattern."""
+        (matrices,) = self._joined({name: [one] for name, one in expert.items()}, **how).values()
+        return matrices[0]
+
+    def _joined(self, tensors: dict[str, Any], **how: Any) -> dict[str, Any]:
+        for step in self.steps:
+            tensors = step.convert(tensors, **how)
+        return tensors
 
 
 class _Pack(ConversionOps):
@@ -76,20 +128,20 @@ class _Pack(ConversionOps):
         return {}
 
 
-def pack_parameter(model: nn.Module, name: str, weight: Tensor, quantise: Quantise) -> None:
-    """Replace the parameter `name` of a model by `weight`, [experts, out, in] or [out, in], packed."""
+def pack_parameter(model: nn.Module, name: str, weight: Tensor | PackedWeights, quantise: Quantise) -> None:
+    """Replace the parameter `name` of a model by `weight`, [experts, out, in] or [out, in], packed unless it is."""
     owner, _, own_name = name.rpartition(".")
     module, kind = model.get_submodule(owner), _kind_of(model, name, quantise)
     if isinstance(module, nn.Linear):
         parent, _, own_name = owner.rpartition(".")
-        packed = PackedLinear(PackedWeights.pack(weight.unsqueeze(0), kind), module.bias)
+        packed = PackedLinear(PackedWeights.pack([weight], kind), module.bias)
         model.get_submodule(parent).register_module(own_name, packed)
         packed._is_hf_initialized = True
         return
     delattr(module, own_name)
-    packed = PackedWeights.pack(weight, kind)
+    packed = weight if isinstance(weight, PackedWeights) else PackedWeights.pack(weight, kind)
     if quantise.experts_on == "host":
-        packed.device, packed = weight.device, packed.cpu()
+        packed.device, packed = packed.codes.device, packed.cpu()
     module.register_module(own_name, packed)
     module._is_hf_initialized = packed._is_hf_initialized = True
 
@@ -109,6 +161,17 @@ def run_packed(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
+def return_large_blocks() -> None:
+    """Let this process return freed memory of `LARGE_BLOCK` and more to the system; does nothing without glibc.
+
+    Otherwise the temporaries of forwards leave holes between small blocks that stay, such as oneDNN's: of
+    OLMoE-1B-7B in nf4 more than half a GB.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
+
+
 def _kind_of(model: nn.Module, name: str, quantise: Quantise) -> str:
     """How a parameter is packed; `none` for all but the matrices of layers."""
     owner, _, own_name = name.rpartition(".")
@@ -123,9 +186,9 @@ def _kind_of(model: nn.Module, name: str, quantise: Quantise) -> str:
 
 
 def packed_experts(experts: nn.Module, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
-    """transformers' `grouped_mm` over the used ones of packed experts: [tokens, hidden_size]."""
+    """What transformers' `grouped_mm` gives for the same experts expanded: [tokens, hidden_size]."""
     used, index = only_used(experts, index)
-    return ALL_EXPERTS_FUNCTIONS["grouped_mm"](used, hidden, index, weights)
+    return sum_with_fixed_shapes(used, hidden, index, weights)
 
 
 ALL_EXPERTS_FUNCTIONS.register(PACKED, packed_experts)

@@ -12,7 +12,11 @@ KINDS = {"nf4": 4, "int8": 8}
 """Formats of bitsandbytes, and the bits of a code."""
 
 BLOCK = {"nf4": 64, "int8": 256}
-"""Weights that share a scale of 32 bits."""
+"""Weights that share a scale, which is the largest magnitude among them in their own dtype."""
+
+EXPANDED = {"cpu": 2**25, "cuda": 2**30}
+"""Bytes of packed experts of a layer that are expanded at once, by device; one expert where that is larger. A card is
+given enough experts to be busy."""
 
 QUANTISE = "quantise.json"
 """File of a prepared model folder that says how it is loaded; not there where weights stay as they are."""
@@ -59,4 +63,4 @@ class Quantise:
 
 def bytes_per_weight(kind: str, plain: float) -> float:
     """Bytes of a weight with its share of the scale; `plain` where the kind is `none`."""
-    return plain if kind == "none" else KINDS[kind] / 8 + 4 / BLOCK[kind]
+    return plain if kind == "none" else KINDS[kind] / 8 + plain / BLOCK[kind]

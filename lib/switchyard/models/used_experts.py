@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from switchyard.models.quantised_sizes import EXPANDED
 
 PACKED = "switchyard_packed"
 """Name of the quantiser, and of the experts implementation that a model with packed experts runs by itself."""
@@ -17,10 +20,7 @@ def is_packed(experts: nn.Module) -> bool:
 
 
 class UsedExperts:
-    """Stands for packed experts inside a forward: the experts `used` [n] alone, each matrix expanded when it is read.
-
-    Whoever reads a matrix is to drop it before the next one is read.
-    """
+    """Stands for packed experts inside a forward: the experts `used` [n] alone, or all; `parts` expands matrices."""
 
     def __init__(self, experts: nn.Module, used: Tensor | None) -> None:
         self._experts, self._used = experts, used
@@ -29,11 +29,21 @@ class UsedExperts:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._experts, name)
-        if hasattr(value, "codes"):
-            return value.expand(self._used)
         if isinstance(value, nn.Parameter) and self._used is not None:  # a bias of each expert
             return value[self._used]
         return value
+
+    def parts(self, name: str) -> Iterable[Tensor]:
+        """The matrices `name` [some, rows, columns] of a few experts after the other, expanded when asked for.
+
+        Whoever asks is to drop a part before the next one.
+        """
+        packed = getattr(self._experts, name)
+        if self._used is None:
+            return [packed.expand()]
+        limit = EXPANDED[(packed.device or packed.codes.device).type]
+        each = max(1, limit // (packed.shape[1:].numel() * packed.dtype.itemsize))
+        return (packed.expand(some) for some in self._used.split(each))
 
 
 def only_used(experts: nn.Module, index: Tensor) -> tuple[UsedExperts, Tensor]:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from switchyard.models.quantised_sizes import Quantise, bytes_per_weight
+from switchyard.models.quantised_sizes import EXPANDED, Quantise, bytes_per_weight
 
 GB = 10**9
 
@@ -77,13 +77,14 @@ def experts_gb(structure: Mapping[str, Any], dtype: str) -> float:
     return expert_weights(structure) * bytes_per_weight(packed.experts, BYTES[dtype]) / GB
 
 
-def expanded_gb(structure: Mapping[str, Any], dtype: str) -> float:
-    """The largest matrix that packed weights are expanded to, of a layer with all experts used, GB; 0 for others."""
+def expanded_gb(structure: Mapping[str, Any], dtype: str, device: str) -> float:
+    """The most that packed weights are expanded to at once on `device`, cpu or cuda, all experts used, GB; else 0."""
     packed, number = Quantise.of(structure.get("quantise")), BYTES[dtype]
     width, inner = structure["hidden_size"], structure["intermediate_size"]
-    experts = 2 * structure["num_experts"] * width * inner if packed.experts != "none" else 0
-    rest = width * max(structure["num_heads"] * structure["head_dim"], _dense_width(structure))
-    return number * max(experts, rest if packed.rest != "none" else 0) / GB
+    expert = 2 * number * width * inner
+    experts = min(structure["num_experts"] * expert, max(expert, EXPANDED[device]))
+    rest = number * width * max(structure["num_heads"] * structure["head_dim"], _dense_width(structure))
+    return max(experts if packed.experts != "none" else 0, rest if packed.rest != "none" else 0) / GB
 
 
 def gpu_mem_gb(
@@ -102,7 +103,7 @@ def gpu_mem_gb(
     if structure is None:
         return math.ceil(CONTEXT_GB + UNKNOWN_PARAMETERS * BYTES[dtype] / GB * 1.25)
     needed = weights_gb(structure, dtype) - hosted_gb(structure, dtype)
-    batch = activations_gb(structure, dtype, batch_tokens, slots=slots)
+    batch = activations_gb(structure, dtype, batch_tokens, slots=slots, device="cuda")
     layer = weights_gb(structure, dtype) / structure["num_layers"] if cards > 1 else 0.0
     return math.ceil(needed + cards * (CONTEXT_GB + batch + layer))
 
@@ -114,20 +115,25 @@ def mem_mb(
     if structure is None:
         return math.ceil(1000 * (PROCESS_GB + UNKNOWN_PARAMETERS * BYTES[dtype] / GB * LOADED[dtype] * 1.25))
     needed = LOADED[dtype] * weights_gb(structure, dtype) + activations_gb(
-        structure, dtype, batch_tokens, slots=slots
+        structure, dtype, batch_tokens, slots=slots, device="cpu"
     )
     return math.ceil(1000 * (PROCESS_GB + needed + trace_gb(structure, batch_tokens, slots=slots)))
 
 
 def activations_gb(
-    structure: Mapping[str, Any], dtype: str, batch_tokens: int, *, slots: int | None = None
+    structure: Mapping[str, Any],
+    dtype: str,
+    batch_tokens: int,
+    *,
+    slots: int | None,
+    device: str,
 ) -> float:
-    """What a batch needs beside the weights, where the model is, GB.
+    """What a batch needs beside the weights on `device`, cpu or cuda, GB.
 
     A layer and the head are never at work at once, so the larger of the two counts: T * S rows of experts, of which
     input H, two projections 2 I, and their gated product with a copy 2 I live together; T such rows of a dense MLP; or
     T * V logits of scored tokens. Beside it the hidden states with float32 copies for norms, attention, and T * L * E
-    router logits, and of packed weights one expanded matrix (`expanded_gb`).
+    router logits, and of packed weights those that are expanded (`expanded_gb`).
     """
     width, number = structure["hidden_size"], BYTES[dtype]
     heads = structure["num_heads"] + structure["num_key_value_heads"]
@@ -139,7 +145,7 @@ def activations_gb(
     states = width * (4 * number + 3 * 4) + 2 * heads * structure["head_dim"] * number
     routers = 4 * structure["num_layers"] * structure["num_experts"]
     batch = batch_tokens * (max(pairs, dense, head) + states + routers) + _LIKELIHOOD_BYTES
-    return batch / GB + expanded_gb(structure, dtype)
+    return batch / GB + expanded_gb(structure, dtype, device)
 
 
 def trace_gb(structure: Mapping[str, Any], batch_tokens: int, *, slots: int | None = None) -> float:

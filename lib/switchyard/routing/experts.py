@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
-from torch.nn.functional import embedding_bag, linear
+from torch.nn.functional import embedding_bag
+from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
-# transformers decides here which device and dtype have a grouped product, and falls back on a loop where none has
-from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, _grouped_mm
-
+from switchyard.models.grouped import few_rows, sum_with_fixed_shapes, through_experts
 from switchyard.models.used_experts import is_packed, only_used
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    Product = Callable[[Tensor, Tensor], Tensor]
 
 RAGGED = "switchyard_ragged"
 """Name under which `ragged_experts` is registered."""
@@ -45,7 +41,7 @@ def ragged_experts(experts: nn.Module, hidden: Tensor, index: Tensor, weights: T
         return torch.cat([ragged_experts(experts, *half) for half in zip(*halves)])
     if torch.compiler.is_compiling() or (_is_on_card(hidden) and index.numel() <= STATIC_PAIRS):
         experts, index = only_used(experts, index) if is_packed(experts) else (experts, index)
-        return _with_fixed_shapes(experts, hidden, index, weights)
+        return sum_with_fixed_shapes(experts, hidden, index, weights)
     kept = (index < experts.num_experts).flatten().nonzero().squeeze(-1)  # [pairs], in token order
     if kept.numel() == index.numel() and experts in _own:
         return _own[experts](experts, hidden, index, weights)
@@ -54,12 +50,12 @@ def ragged_experts(experts: nn.Module, hidden: Tensor, index: Tensor, weights: T
     if is_packed(experts):
         experts, index = only_used(experts, index)
     expert, order = index.flatten()[kept].sort(stable=True)
-    used = weights.flatten()[kept]
+    used, few = weights.flatten()[kept], few_rows(experts, expert)
     if len(hidden) == 1:
-        outputs = _grouped_experts(experts, hidden.repeat(len(kept), 1), expert)
+        outputs = through_experts(experts, hidden.repeat(len(kept), 1), expert, one_by_one=few)
         return (used[order] @ outputs.to(used.dtype)).to(hidden.dtype).unsqueeze(0)
     token = kept // index.shape[-1]
-    outputs = _grouped_experts(experts, hidden.index_select(0, token[order]), expert)
+    outputs = through_experts(experts, hidden.index_select(0, token[order]), expert, one_by_one=few)
     return _sum_by_token(outputs, order, token, used, len(hidden)).to(hidden.dtype)
 
 
@@ -92,55 +88,6 @@ def remember(experts: nn.Module, implementation: Callable[..., Tensor]) -> None:
 def forget(experts: nn.Module) -> None:
     """Undo `remember`."""
     _own.pop(experts, None)
-
-
-def _with_fixed_shapes(experts: nn.Module, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
-    """The same sums without a shape that depends on values, for `torch.compile` and for decoding on a card.
-
-    Empty slots are sorted behind the last expert's rows. The grouped product leaves their rows as they are, so that
-    they take memory and no product.
-    """
-    tokens, slots = index.shape
-    expert, order = index.flatten().sort(stable=True)
-    outputs = _grouped_experts(experts, hidden[order // slots], expert)
-    outputs = outputs.masked_fill((expert == experts.num_experts).unsqueeze(-1), 0.0)
-    in_place = torch.empty_like(outputs).index_copy(0, order, outputs)
-    return (in_place.view(tokens, slots, -1) * weights.unsqueeze(-1)).sum(dim=1).to(hidden.dtype)
-
-
-def _grouped_experts(experts: nn.Module, rows: Tensor, expert: Tensor) -> Tensor:
-    """Each row [pairs, hidden_size] through its expert [pairs], which is sorted."""
-    multiply = _product(expert, experts.num_experts, getattr(experts, "all_experts", experts.num_experts))
-    inner = _project(experts, "gate_up_proj" if experts.has_gate else "up_proj", rows, expert, multiply)
-    inner = experts._apply_gate(inner) if experts.has_gate else experts.act_fn(inner)
-    outputs = _project(experts, "down_proj", inner, expert, multiply)
-    return experts.post_expert_norm(outputs) if experts.has_post_expert_norm else outputs
-
-
-def _project(experts: nn.Module, name: str, rows: Tensor, expert: Tensor, multiply: Product) -> Tensor:
-    weight = getattr(experts, name)
-    result = multiply(rows, weight.mT if experts.is_transposed else weight)
-    if not experts.has_bias:
-        return result
-    return result + getattr(experts, f"{name}_bias")[expert.clamp(max=experts.num_experts - 1)]
-
-
-def _product(expert: Tensor, num_experts: int, all_experts: int) -> Product:
-    """Multiplies rows [pairs, in] by the matrix of each one's expert in a weight [num_experts, out, in]: [pairs, out].
-
-    `expert` [pairs] is sorted. A CPU's grouped product visits all experts, so that a few rows are quicker one by one:
-    few in comparison with `all_experts` of the layer, so that the sums are the same where only used ones are at hand.
-    """
-    is_cpu = expert.device.type == "cpu" and not torch.compiler.is_compiling()
-    if is_cpu and len(expert) <= all_experts // 4:
-        return partial(_one_by_one, expert.tolist())
-    ids = torch.arange(num_experts, device=expert.device)
-    ends = torch.searchsorted(expert, ids, right=True, out_int32=True)  # where each one's rows end
-    return lambda rows, weight: _grouped_mm(rows, weight.mT, ends)
-
-
-def _one_by_one(expert: list[int], rows: Tensor, weight: Tensor) -> Tensor:
-    return torch.cat([linear(row, weight[one]) for row, one in zip(rows.split(1), expert, strict=True)])
 
 
 def _sum_by_token(outputs: Tensor, order: Tensor, token: Tensor, weights: Tensor, tokens: int) -> Tensor:

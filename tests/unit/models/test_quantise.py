@@ -11,6 +11,7 @@ import torch
 from bitsandbytes import functional
 from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers.core_model_loading import MergeModulelist
 
 from reference.moe_models import ARCHITECTURES, padded_batch, random_model
 from reference.packed import dequantised, nearest_levels
@@ -20,7 +21,7 @@ from switchyard.models.blocks import describe, find_moe_blocks
 from switchyard.models.load import load_model
 from switchyard.models.packed import PackedLinear, PackedWeights
 from switchyard.models.quantise import pack_model
-from switchyard.models.quantised_sizes import BLOCK, KINDS, QUANTISE, Quantise
+from switchyard.models.quantised_sizes import BLOCK, EXPANDED, KINDS, QUANTISE, Quantise
 from switchyard.models.used_experts import only_used
 from switchyard.planning import footprint
 from switchyard.routing import TopK, attach
@@ -111,6 +112,23 @@ def test_loading_packs_as_packing_what_was_loaded(folder: Path, kind: str, rest:
     assert isinstance(found.base_model.layers[0].self_attn.q_proj, PackedLinear) == (rest != "none")
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_loading_joins_one_expert_at_a_time(
+    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random_model(architecture, torch.bfloat16).save_pretrained(tmp_path)
+    sizes: list[int] = []
+    whole = MergeModulelist.convert
+
+    def counting(self: MergeModulelist, tensors: dict[str, Any], *others: Any, **how: Any) -> Any:
+        sizes.extend(len(one) for one in tensors.values())
+        return whole(self, tensors, *others, **how)
+
+    monkeypatch.setattr(MergeModulelist, "convert", counting)
+    blocks = find_moe_blocks(load(tmp_path, experts="nf4"))
+    assert sizes == [1] * (3 * sum(block.experts.num_experts for block in blocks))
+
+
 RULES = {
     "trained top-k": lambda k: TopK(k),
     "top-1": lambda k: TopK(1),
@@ -120,14 +138,21 @@ RULES = {
 }
 
 
+@pytest.mark.parametrize("expanded", [1, 2**25], ids=["one expert at a time", "all at once"])
 @pytest.mark.parametrize("own_when_full", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @torch.inference_mode()
 def test_attach_is_exact_against_the_same_weights_dequantised(
-    architecture: str, dtype: torch.dtype, kind: str, own_when_full: bool
+    architecture: str,
+    dtype: torch.dtype,
+    kind: str,
+    own_when_full: bool,
+    expanded: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(EXPANDED, "cpu", expanded)
     model = pack_model(random_model(architecture, dtype), Quantise(kind, kind))
     twin, batch = dequantised(model), padded_batch("left")
     assert torch.equal(model(**batch).logits, twin(**batch).logits)
@@ -172,13 +197,18 @@ def test_only_used_experts_are_expanded(monkeypatch: pytest.MonkeyPatch) -> None
     with attach(model, TopK(2)):
         model(token)
     assert expanded == [2] * 6
+    expanded.clear()
+    matrix = find_moe_blocks(model)[0].experts.down_proj.shape[1:].numel() * 4
+    monkeypatch.setitem(EXPANDED, "cpu", 3 * matrix)  # of the other matrix one
+    model(token)
+    assert expanded == [1, 1, 1, 1, 3, 1] * 3
 
 
 def test_used_experts_are_renumbered_and_empty_slots_stay_empty() -> None:
     experts = find_moe_blocks(pack_model(random_model("olmoe"), Quantise("nf4")))[0].experts
     used, index = only_used(experts, torch.tensor([[7, 3], [16, 7]]))
     assert used.num_experts == 2 and index.tolist() == [[1, 0], [2, 1]]
-    assert torch.equal(used.down_proj, experts.down_proj.expand()[[3, 7]])
+    assert torch.equal(torch.cat([*used.parts("down_proj")]), experts.down_proj.expand()[[3, 7]])
 
 
 @torch.inference_mode()

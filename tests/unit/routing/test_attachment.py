@@ -15,6 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from reference.moe_models import ARCHITECTURES, padded_batch, random_model
 from switchyard.errors import InputError
 from switchyard.models.blocks import find_moe_blocks
+from switchyard.models.grouped import sum_with_fixed_shapes
 from switchyard.routing import (
     BenjaminiHochberg,
     NullDistribution,
@@ -24,7 +25,7 @@ from switchyard.routing import (
     attach,
     attachment,
 )
-from switchyard.routing.experts import RAGGED, _with_fixed_shapes, ragged_experts
+from switchyard.routing.experts import RAGGED, ragged_experts
 from switchyard.routing.rows import Rows
 
 DTYPES = [torch.float32, torch.bfloat16]
@@ -490,7 +491,7 @@ def test_compiled_experts_drop_empty_slots_as_the_ragged_ones_do() -> None:
     index[4] = experts.num_experts
     weights = torch.rand(9, 3, generator=generator) * (index < experts.num_experts)
     ragged = ragged_experts(experts, hidden, index, weights)
-    assert torch.allclose(_with_fixed_shapes(experts, hidden, index, weights), ragged, atol=1e-6)
+    assert torch.allclose(sum_with_fixed_shapes(experts, hidden, index, weights), ragged, atol=1e-6)
     assert ragged[4].abs().sum() == 0
 
 

@@ -146,13 +146,13 @@ def test_rows_that_32_bits_cannot_count_are_run_in_parts(monkeypatch: pytest.Mon
     arguments = random_selection(experts, torch.tensor([0, 1, 4, 2, 0, 3, 4]), 4)
     expected = ragged_experts(experts, *arguments)
     sizes: list[int] = []
-    whole = implementation._grouped_experts
+    whole = implementation.through_experts
 
-    def counting(experts: nn.Module, rows: Tensor, expert: Tensor) -> Tensor:
+    def counting(experts: nn.Module, rows: Tensor, expert: Tensor, *, one_by_one: bool) -> Tensor:
         sizes.append(len(rows))
-        return whole(experts, rows, expert)
+        return whole(experts, rows, expert, one_by_one=one_by_one)
 
-    monkeypatch.setattr(implementation, "_grouped_experts", counting)
+    monkeypatch.setattr(implementation, "through_experts", counting)
     monkeypatch.setattr(implementation, "MOST_ELEMENTS", 2 * 4 * 32)  # two tokens of four slots, 32 wide
     assert_close(ragged_experts(experts, *arguments), expected, torch.float32)
     assert max(sizes) <= 8 and sum(sizes) == 14
