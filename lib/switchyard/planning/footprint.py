@@ -149,13 +149,13 @@ def activations_gb(
 
 
 def trace_gb(structure: Mapping[str, Any], batch_tokens: int, *, slots: int | None = None) -> float:
-    """Host memory of a trace while one forward is ordered and written, GB.
+    """Host memory of a trace while one forward is ordered and written and the next one comes, GB.
 
-    A forward has T * L rows. Three copies live together of E float32 logits and of S experts with weights (6 bytes);
+    A forward has T * L rows. Four copies live together of E float32 logits and of S experts with weights (6 bytes);
     32 bytes a pair and 128 a row order them.
     """
     pairs = structure["num_experts"] if slots is None else slots
-    row = 3 * (4 * structure["num_experts"] + 6 * pairs) + 32 * pairs + 128
+    row = 4 * (4 * structure["num_experts"] + 6 * pairs) + 32 * pairs + 128
     return batch_tokens * structure["num_layers"] * row / GB
 
 

@@ -1,7 +1,8 @@
-"""Streaming trace writer: holds one forward pass in memory, never the experiment."""
+"""Streaming trace writer: holds two forward passes in memory, never the experiment."""
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -44,8 +45,8 @@ class TraceWriter:
 
     Each forward becomes one row group (none where it held padding only), ordered by sample, sequence, layer
     and position. With `group_rows` forwards are put together until they have that many rows: those of a decoder hold
-    one token of a sequence each. Padding is dropped. The metadata stamp holds `num_experts` and `num_layers` beside
-    `stamp`.
+    one token of a sequence each. A thread orders and writes a forward while the model runs the next one. Padding is
+    dropped. The metadata stamp holds `num_experts` and `num_layers` beside `stamp`.
     `has_paths` is for rules whose selections say a path. `scores` says what the logits of a family are that is not
     softmax, then top-k; it stands in the metadata, too. `rows` counts the rows written so far.
     """
@@ -72,6 +73,8 @@ class TraceWriter:
         )
         self._forward: dict[int, _Layer] = {}
         self._keys: tuple[TokenContext, np.ndarray, dict[str, np.ndarray]] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="trace")
+        self._written: Future[None] | None = None
         self._atomic: AbstractContextManager[Path] | None = None
         self._writer: pq.ParquetWriter | None = None
 
@@ -81,8 +84,10 @@ class TraceWriter:
         return self
 
     def __exit__(self, *failure: object) -> None:
+        self._thread.shutdown()
         try:
             if failure[0] is None:
+                self._wait()
                 self._write()
             self._writer.close()
             if failure[0] is None and self._forward:
@@ -96,13 +101,14 @@ class TraceWriter:
         self._atomic.__exit__(*failure)
 
     def observe(self, layer: int, logits: Tensor, selection: Selection, context: TokenContext) -> None:
-        """Take one layer of a forward (an `attach` observer); the last layer to come writes the forward.
+        """Take one layer of a forward (an `attach` observer); the last layer to come hands the forward to the thread.
 
         Shapes: logits [tokens, num_experts]; experts and weights of `selection` [tokens, slots]; all else
         [tokens].
 
         Raises:
             InputError: a layer came twice before all layers had come.
+            OSError: a forward before could not be written.
         """
         if layer in self._forward:
             raise InputError(
@@ -122,10 +128,20 @@ class TraceWriter:
         layers = [self._forward[layer] for layer in sorted(self._forward)]
         numbers = sorted(self._forward)
         self._forward, self._keys = {}, None
+        self.rows += sum(len(one.count) for one in layers)
+        self._wait()
+        self._written = self._thread.submit(self._add, layers, numbers)
+
+    def _wait(self) -> None:
+        """Wait until the thread is done with the last forward; raises what went wrong there."""
+        if self._written is not None:
+            self._written.result()
+
+    def _add(self, layers: list[_Layer], numbers: list[int]) -> None:
+        """Put a forward in order, and write a row group where enough of them wait; runs in the thread."""
         table = _as_table(layers, numbers, self._schema, self.num_experts)
         if table.num_rows:
             self._waiting.append(table)
-            self.rows += table.num_rows
         if sum(one.num_rows for one in self._waiting) >= self.group_rows:
             self._write()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -126,6 +128,31 @@ def test_nothing_is_left_of_a_failed_run(tmp_path, rng):
         with pytest.raises(InputError, match=told), writer:
             for _ in range(times):
                 writer.observe(0, torch.from_numpy(logits), decision, rows)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_forward_is_written_while_the_next_one_comes_and_its_fault_is_told(tmp_path, rng, monkeypatch):
+    shape = {"experts": 4, "layers": 1, "low": 1, "high": 2, "tested": False}
+    rows, [(logits, decision)] = random_forward(LENGTHS, rng, **shape)
+    started, may_go_on = threading.Event(), threading.Event()
+
+    def failing(*arguments):
+        started.set()
+        assert may_go_on.wait(60)
+        raise OSError("no space left")
+
+    monkeypatch.setattr("switchyard.traces.writer._as_table", failing)
+    writer = TraceWriter(tmp_path / "t.parquet", num_experts=4, num_layers=1)
+    with pytest.raises(OSError, match="no space left"), writer:
+        writer.observe(0, torch.from_numpy(logits), decision, rows)
+        assert started.wait(60)  # and the caller goes on
+        may_go_on.set()
+        writer.observe(0, torch.from_numpy(logits), decision, rows)
+    with (
+        pytest.raises(OSError, match="no space left"),
+        TraceWriter(tmp_path / "u.parquet", num_experts=4, num_layers=1) as writer,
+    ):
+        writer.observe(0, torch.from_numpy(logits), decision, rows)
     assert list(tmp_path.iterdir()) == []
 
 
