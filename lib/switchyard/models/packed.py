@@ -7,14 +7,18 @@ all of a mixture of experts, as they are.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from functools import cache
 
 import torch
-from bitsandbytes import functional
 from torch import Tensor, nn
 
 from switchyard.models.quantised_sizes import BLOCK, KINDS
+
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # it advises kernels from the hub
+
+from bitsandbytes import functional  # noqa: E402
 
 PIECE = 2**20
 """Weights that a CPU quantises at once, a multiple of every block: small temporaries leave no holes in the heap."""
