@@ -16,9 +16,10 @@ from bench.var import never_sure
 from switchyard.models.blocks import describe
 from switchyard.profiling.ceilings import measure_ceilings
 from switchyard.profiling.components import measure_components
+from switchyard.profiling.names import HELD_OUT
 from switchyard.profiling.performance_model import fit, predicted
 from switchyard.profiling.points import PHASES, decode, prefill
-from switchyard.profiling.scaling import HELD_OUT, grid, measure_scaling
+from switchyard.profiling.scaling import grid, measure_scaling
 from switchyard.routing import TopK
 
 REPEATS = 3

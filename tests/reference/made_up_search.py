@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from reference import search as reference
-from switchyard.search.ablation import NUMBERS, SCHEMA
+from switchyard.search.components import NUMBERS, SCHEMA
 from switchyard.search.methods import ask
 from switchyard.search.objective import Objective, Outcome
 from switchyard.search.points import trajectory

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from switchyard.profiling.operators import PRODUCTS
+from switchyard.profiling.names import PRODUCTS
 
 HIGH, MEDIUM, LOW = "high", "medium", "low"
 LIMITS = {

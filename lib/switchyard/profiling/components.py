@@ -12,11 +12,12 @@ import numpy as np
 from torch import nn
 
 from switchyard.profiling.clock import Clock
-from switchyard.profiling.instruments import OTHER, Observed, instrument
+from switchyard.profiling.instruments import Observed, instrument
+from switchyard.profiling.names import OTHER, UNTOUCHED
 from switchyard.profiling.operators import device_use_of, expert_shares, operator_rows, profiled
 from switchyard.profiling.points import Point
 from switchyard.profiling.splits import divided, named, steps_of
-from switchyard.profiling.subjects import UNTOUCHED, Subject, subjects
+from switchyard.profiling.subjects import Subject, subjects
 from switchyard.profiling.workloads import Workload, interleaved, timed_ms
 
 COLUMNS = ["rule", "phase", "component", "mean_ms", "std_ms", "p50_ms", "p95_ms", "p99_ms"]

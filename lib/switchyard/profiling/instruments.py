@@ -24,9 +24,7 @@ from torch import nn
 
 from switchyard.models.blocks import find_moe_blocks
 from switchyard.profiling.clock import Sink
-
-OTHER, ATTACH, MASK = "other", "attach", "mask"
-EXPERTS, ROUTER, RULE, LOOK_UP, AFTER = "experts", "router", "rule", "look-up", "after forward"
+from switchyard.profiling.names import AFTER, ATTACH, EXPERTS, LOOK_UP, MASK, OTHER, ROUTER, RULE
 
 _KINDS = {"Norm": "norms", "RotaryEmbedding": "rotary", "Attention": "attention", "DecoderLayer": "residual"}
 """Ends of class names, and what modules of the kind are called."""

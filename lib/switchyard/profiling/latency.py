@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import pandas as pd
-from torch import nn
 
 from switchyard.profiling.intervals import median, quantile
-from switchyard.profiling.points import Point
-from switchyard.profiling.subjects import UNTOUCHED, subjects
-from switchyard.profiling.workloads import Workload, interleaved, timed_ms
+from switchyard.profiling.names import UNTOUCHED
 
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99, 99.9)
 SAME = 0.02
 """A ratio of latencies whose interval lies within 1 +- SAME is the same."""
 FASTER, SLOWER, EQUAL, OPEN = "faster", "slower", "same", "ambiguous"
-
-
-def measure_latencies(
-    model: nn.Module,
-    rules: Mapping[str, Any],
-    points: Sequence[Point],
-    token_ids: Sequence[int],
-    *,
-    samples: int,
-) -> pd.DataFrame:
-    """Columns `rule, phase, batch, length, cache_length, sample, latency_ms`; a sample is a round of all rules."""
-    rows = []
-    with subjects(model, rules) as compared:
-        for point in points:
-            runs = {one.name: Workload(one.model, point, token_ids) for one in compared}
-            times = interleaved({name: partial(timed_ms, run) for name, run in runs.items()}, samples)
-            sizes = {"phase": point.phase, "batch": point.batch, "length": point.length}
-            sizes["cache_length"] = point.cache_length
-            for name, spent in times.items():
-                rows += [
-                    {"rule": name, **sizes, "sample": sample, "latency_ms": one}
-                    for sample, one in enumerate(spent)
-                ]
-    return pd.DataFrame(rows)
 
 
 def percentiles(latencies: pd.DataFrame) -> pd.DataFrame:

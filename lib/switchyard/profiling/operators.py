@@ -11,11 +11,11 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
 from switchyard.profiling.clock import Ranges
-from switchyard.profiling.instruments import EXPERTS, instrument
+from switchyard.profiling.instruments import instrument
+from switchyard.profiling.names import COMBINE, EXPERTS, GATHER, PRODUCTS
 from switchyard.profiling.subjects import Subject
 from switchyard.profiling.workloads import Workload, wait
 
-GATHER, PRODUCTS, COMBINE = "gather", "expert products", "combine"
 COLUMNS = ["rule", "phase", "operator", "calls", "self_ms", "share", "memory_bytes"]
 
 _PRODUCT = re.compile(r"(^|::|_)(grouped_|add|b)?mm(_fallback)?$|::(linear|matmul)$")

@@ -11,10 +11,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from switchyard.profiling.instruments import ATTACH, LOOK_UP, ROUTER, RULE
-from switchyard.profiling.operators import COMBINE, GATHER, PRODUCTS
-from switchyard.profiling.splits import CACHE, HASH, LEARNED, P_VALUES, SORT, TABLE, WRITE
-from switchyard.profiling.subjects import UNTOUCHED
+from switchyard.profiling.names import (
+    ATTACH,
+    CACHE,
+    COMBINE,
+    GATHER,
+    HASH,
+    LEARNED,
+    LOOK_UP,
+    P_VALUES,
+    PRODUCTS,
+    ROUTER,
+    RULE,
+    SORT,
+    TABLE,
+    UNTOUCHED,
+    WRITE,
+)
 
 LIMIT_PERCENT = 10.0
 """Of the baseline's routing time, which the roadmap allows a rule to add."""

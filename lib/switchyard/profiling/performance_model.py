@@ -21,10 +21,9 @@ import numpy as np
 from scipy.optimize import nnls
 
 from switchyard.errors import InputError
+from switchyard.profiling.names import FIT, HELD_OUT, UNTOUCHED, VERIFY
 from switchyard.profiling.points import DECODE, PHASES, PREFILL
-from switchyard.profiling.scaling import FIT, HELD_OUT, VERIFY
 from switchyard.profiling.scenario import Scenario, counts_of
-from switchyard.profiling.subjects import UNTOUCHED
 
 FEATURES = ("forward", "tokens", "pairs", "products", "attention", "weights", "cache")
 ADDED = ("rule", "rule_tokens")

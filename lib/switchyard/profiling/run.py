@@ -14,13 +14,14 @@ from switchyard.profiling.bottlenecks import bottlenecks
 from switchyard.profiling.break_even import break_evens, curves
 from switchyard.profiling.ceilings import measure_ceilings
 from switchyard.profiling.components import measure_components
-from switchyard.profiling.latency import compared, measure_latencies
+from switchyard.profiling.latency import compared
+from switchyard.profiling.names import UNTOUCHED, VERIFY
 from switchyard.profiling.overhead import overheads
 from switchyard.profiling.performance_model import PerformanceModel, errors, fit, predicted, scenario_of
 from switchyard.profiling.points import DECODE, PREFILL, Point, decode, prefill
 from switchyard.profiling.roofline import roofline
-from switchyard.profiling.scaling import VERIFY, grid, growth, measure_scaling, visits
-from switchyard.profiling.subjects import UNTOUCHED
+from switchyard.profiling.samples import measure_latencies
+from switchyard.profiling.scaling import grid, growth, measure_scaling, visits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,10 @@ from switchyard.errors import InputError
 from switchyard.models.blocks import find_moe_blocks
 from switchyard.profiling.counts import expected_distinct
 from switchyard.profiling.intervals import median
+from switchyard.profiling.names import FIT, HELD_OUT, UNTOUCHED
 from switchyard.profiling.points import DECODE, PREFILL, Point, decode, prefill
-from switchyard.profiling.subjects import UNTOUCHED, Subject, subjects
+from switchyard.profiling.subjects import Subject, subjects
 from switchyard.profiling.workloads import Workload, interleaved, timed_ms
-
-FIT, HELD_OUT, VERIFY = "fit", "held out", "verify"
-"""Roles of a point for the performance model: fitted, compared with afterwards, predicted before it is measured."""
 
 VISITS = 3
 """Times that each point is visited. Its rounds are spread over them, so that what disturbs the machine for seconds

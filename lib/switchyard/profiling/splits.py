@@ -16,7 +16,19 @@ import torch
 from torch import Tensor
 
 from switchyard.models.blocks import find_moe_blocks
-from switchyard.profiling.instruments import AFTER, EXPERTS, LOOK_UP, RULE
+from switchyard.profiling.names import (
+    AFTER,
+    CACHE,
+    EXPERTS,
+    HASH,
+    LEARNED,
+    LOOK_UP,
+    P_VALUES,
+    RULE,
+    SORT,
+    TABLE,
+    WRITE,
+)
 from switchyard.profiling.subjects import Subject
 from switchyard.profiling.workloads import Workload
 from switchyard.routing.adaptive import AdaptiveRule
@@ -24,9 +36,6 @@ from switchyard.routing.ranking import rank
 from switchyard.routing.rows import Rows
 from switchyard.var.cache import make_keys
 
-HASH, TABLE, CACHE = "hash", "table look-up", "cache look-up"
-LEARNED, WRITE = "learned routing", "cache write"
-SORT, P_VALUES = "sort", "p-values"
 REPEATS = 9
 
 Parts = dict[str, dict[str, float]]

@@ -10,10 +10,8 @@ from typing import Any
 
 from torch import nn
 
+from switchyard.profiling.names import UNTOUCHED
 from switchyard.routing.attachment import attach
-
-UNTOUCHED = "untouched"
-"""Name of the model as it comes, under its own top-k: what the rules are compared with."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from switchyard.profiling.latency import PERCENTILES, compared, percentiles
+from switchyard.profiling.names import UNTOUCHED
 from switchyard.profiling.overhead import LIMIT_PERCENT
 from switchyard.profiling.performance_model import LIMITS
 from switchyard.profiling.points import PHASES
-from switchyard.profiling.subjects import UNTOUCHED
 from switchyard.reporting.numbers import ABSENT, counted, number
 from switchyard.reporting.tables import markdown_table
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from switchyard.artifacts.files import write_table
 from switchyard.runtime.progress import bar
-from switchyard.search.ablation import SCHEMA, ablate, bh_components, var_components
+from switchyard.search.ablation import ablate
+from switchyard.search.components import SCHEMA, bh_components, var_components
 from switchyard.search.job import Job, sizes_of
 from switchyard.search.spaces import BH
 

@@ -19,7 +19,7 @@ from switchyard.planning.jobs import ROOT, Job
 from switchyard.planning.machine import Machine
 from switchyard.planning.plan import REMEDIES, make
 from switchyard.planning.workload import ABLATION_RUNS, Tokens, Workload, load
-from switchyard.search.ablation import bh_components, var_components
+from switchyard.search.components import bh_components, var_components
 from switchyard.study.config import merge, read, resolve
 from switchyard.var.config import VARConfig
 

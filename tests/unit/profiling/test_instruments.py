@@ -11,8 +11,9 @@ from reference.tiny import tiny_model
 from switchyard.profiling import clock as clock_module
 from switchyard.profiling.clock import Clock
 from switchyard.profiling.instruments import Observed, instrument
+from switchyard.profiling.names import UNTOUCHED
 from switchyard.profiling.points import decode, prefill
-from switchyard.profiling.subjects import UNTOUCHED, subjects
+from switchyard.profiling.subjects import subjects
 from switchyard.profiling.workloads import VARIANTS, Workload
 from switchyard.routing import BenjaminiHochberg, TopK, attach, fit_nulls
 from switchyard.var import RoutingTable, VARConfig, VARRouter

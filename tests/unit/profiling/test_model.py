@@ -14,6 +14,7 @@ from reference.tiny import tiny_model
 from switchyard.errors import InputError
 from switchyard.models.structure import structure
 from switchyard.profiling.intervals import quantile
+from switchyard.profiling.names import FIT, HELD_OUT
 from switchyard.profiling.performance_model import (
     PerformanceModel,
     errors,
@@ -24,7 +25,7 @@ from switchyard.profiling.performance_model import (
 )
 from switchyard.profiling.points import DECODE, PREFILL, decode, prefill
 from switchyard.profiling.roofline import WATERFALL, roofline
-from switchyard.profiling.scaling import FIT, HELD_OUT, grid, growth, measure_scaling, visits
+from switchyard.profiling.scaling import grid, growth, measure_scaling, visits
 from switchyard.profiling.scenario import Scenario
 from unit.profiling.test_instruments import bh_rule, var_rule
 

@@ -14,8 +14,9 @@ from switchyard.models.costs import flops_per_token
 from switchyard.routing.bh import BenjaminiHochberg
 from switchyard.routing.mixed_topk import MixedTopK
 from switchyard.routing.nulls import NullDistribution
-from switchyard.search.ablation import SCHEMA, WHOLE, Component, ablate, bh_components, var_components
+from switchyard.search.ablation import ablate
 from switchyard.search.candidates import BHCandidates
+from switchyard.search.components import SCHEMA, WHOLE, Component, bh_components, var_components
 from switchyard.var.config import VARConfig
 
 WHOLE_VAR = {**VARConfig().as_json(), **SETTINGS, "confidence_threshold": 0.5, "cache_size": 50}

@@ -8,7 +8,7 @@ import pandas as pd
 from switchyard.charts import style
 from switchyard.charts.profile.rules import GAP, phases, tips
 from switchyard.charts.routing.layers import WIDTH, heading
-from switchyard.profiling.instruments import ATTACH, OTHER
+from switchyard.profiling.names import ATTACH, OTHER
 
 GROUPS = {
     "attention": ("attention", "rotary", "mask"),

@@ -8,8 +8,8 @@ import altair as alt
 import pandas as pd
 
 from switchyard.charts import style
+from switchyard.profiling.names import UNTOUCHED
 from switchyard.profiling.points import PHASES
-from switchyard.profiling.subjects import UNTOUCHED
 
 HEIGHT = 250
 WIDTH = 470

@@ -8,8 +8,8 @@ import pandas as pd
 from switchyard.charts import style
 from switchyard.charts.profile.rules import GAP, HEIGHT, hues, log_x, log_y, phases, tips
 from switchyard.charts.routing.layers import WIDTH, heading
+from switchyard.profiling.names import UNTOUCHED
 from switchyard.profiling.points import PREFILL
-from switchyard.profiling.subjects import UNTOUCHED
 
 TIPS = {"rule": "", "batch": "d", "length": "d", "cache_length": "d", "role": ""}
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from switchyard.charts import axes, style
 from switchyard.charts.marks import named
-from switchyard.search.ablation import WHOLE
+from switchyard.search.components import WHOLE
 from switchyard.statistics.multiplicity import BETTER, UNDECIDED, WORSE
 
 ROW, GAP, NAMES = 22, 40, 200
