@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from switchyard.artifacts.digests import DIGESTS, digests
+from switchyard.artifacts.digests import digests
 from switchyard.artifacts.files import read_json, read_table
 from switchyard.artifacts.stamps import stamp
 from switchyard.errors import InputError
 from switchyard.evaluation.experiment import count_sequences
 from switchyard.evaluation.run import Files, write_experiment
-from switchyard.models.load import check_length, folder_digest, load_model, load_tokenizer
+from switchyard.models.kept import Loaded, load_kept
+from switchyard.models.load import check_length
 from switchyard.runtime.placement import hardware
 from switchyard.runtime.progress import bar
 from switchyard.study.experiment import REPEAT_SAMPLES, Experiment
-
-log = logging.getLogger(__name__)
-
-
-class Loaded(NamedTuple):
-    """A model folder in memory."""
-
-    digest: str
-    model: torch.nn.Module
-    tokenizer: Any
-    kept: dict[tuple, Any]
-    """What jobs made of the model and the next ones may use; it goes with the model."""
 
 
 class Prepared(NamedTuple):
@@ -41,10 +29,6 @@ class Prepared(NamedTuple):
     loaded: Loaded
     head: dict[str, Any]
     """What every file of it says about itself, with `provenance`."""
-
-
-KEPT: dict[tuple, Loaded] = {}
-"""The model that was loaded last."""
 
 
 def evaluate(
@@ -109,7 +93,7 @@ def prepare(
     structure = read_json(folder / "structure.json")
     check_packing(structure, it.model_entry, folder)
     head = it.head(rule, structure)
-    loaded = load(folder, it.dtype, gpu_mem_gb, written(folder))
+    loaded = load_kept(folder, it.dtype, gpu_mem_gb)
     made = stamp(
         code=code,
         config={**it.as_json(), **(settings or {})},
@@ -136,29 +120,3 @@ def check_packing(structure: Mapping[str, Any], entry: Mapping[str, Any], folder
 def packing(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What the stamp of a quantised model says of its weights."""
     return {"quantise": entry["quantise"]} if entry.get("quantise") else {}
-
-
-def load(folder: Path, dtype: str, gpu_mem_gb: int, as_of: tuple[int, ...]) -> Loaded:
-    """A model, kept for this process's next experiment: a rule leaves it as it was, bit for bit.
-
-    Args:
-        as_of: `written` of the folder.
-    """
-    wanted = (folder, dtype, gpu_mem_gb, as_of)
-    if wanted not in KEPT:
-        KEPT.clear()  # first, since there may be room for one only
-        torch.cuda.empty_cache()
-        digest = folder_digest(folder)
-        log.info("loading %s", folder)
-        model = load_model(folder, dtype=dtype, gpu_mem_gb=gpu_mem_gb)
-        KEPT[wanted] = Loaded(digest, model, load_tokenizer(folder), {})
-    return KEPT[wanted]
-
-
-def written(folder: Path) -> tuple[int, ...]:
-    """When each file of a folder was last written, in nanoseconds: another number where one is replaced.
-
-    Without that of the digests, which changes when a copy's weights are found whole.
-    """
-    files = [path for path in sorted(folder.rglob("*")) if path.name != DIGESTS]
-    return tuple(path.stat().st_mtime_ns for path in files)

@@ -10,7 +10,8 @@ import torch
 from switchyard.artifacts.digests import digests
 from switchyard.artifacts.files import read_json, read_table, write_json
 from switchyard.artifacts.stamps import sha256_file, stamp
-from switchyard.evaluation.job import Loaded, check_packing, load, packing, written
+from switchyard.evaluation.job import check_packing, packing
+from switchyard.models.kept import Loaded, load_kept
 from switchyard.models.load import check_length
 from switchyard.runtime.progress import bar
 from switchyard.search.batches import Batch, run_batch
@@ -38,7 +39,7 @@ class Job:
         self.structure = read_json(self.folder / "structure.json")
         check_packing(self.structure, model_entry, self.folder)
         self.dtype = model_entry["dtype"]
-        self.loaded: Loaded = load(self.folder, self.dtype, gpu_mem_gb, written(self.folder))
+        self.loaded: Loaded = load_kept(self.folder, self.dtype, gpu_mem_gb)
         self.inputs = {"model": self.loaded.digest, **digests(reads)}
         self.asked = {"search": search, "dtype": self.dtype, "bh": bh_home, "threads": threads}
         self.asked |= packing(model_entry)

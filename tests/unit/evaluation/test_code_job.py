@@ -15,10 +15,10 @@ from reference.tiny import tiny_model, tiny_tokenizer
 from switchyard.artifacts.digests import write_digests
 from switchyard.artifacts.files import read_stamp, write_json, write_table
 from switchyard.artifacts.stamps import attached
-from switchyard.evaluation import job
 from switchyard.evaluation.code_job import write_programs
 from switchyard.evaluation.sandbox.limits import Limits
 from switchyard.models.blocks import describe
+from switchyard.models.kept import KEPT
 from switchyard.study.experiment import Experiment, Run
 from switchyard.text.sources import read_file
 from switchyard.text.tasks import prepare
@@ -47,7 +47,7 @@ def script(name: str) -> ModuleType:
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    job.KEPT.clear()
+    KEPT.clear()
     tiny_model().save_pretrained(tmp_path / "model")
     tiny_tokenizer().save_pretrained(tmp_path / "model")
     write_json(tmp_path / "model" / "structure.json", describe(tiny_model().config))

@@ -19,6 +19,7 @@ from switchyard.artifacts.files import write_json, write_table
 from switchyard.errors import InputError
 from switchyard.evaluation import job
 from switchyard.models.blocks import describe
+from switchyard.models.kept import KEPT
 from switchyard.runtime import workers
 from switchyard.study.experiment import Experiment, Run
 
@@ -39,7 +40,7 @@ RULES = {
 
 @pytest.fixture(autouse=True)
 def _nothing_kept() -> None:
-    job.KEPT.clear()
+    KEPT.clear()
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_workers_write_the_bytes_of_each_experiment_alone_in_any_order_and_side_
     logs = [path for path in study.glob("*.log") if "loading " in path.read_text()]
     assert len(logs) == 2  # two processes, that had three jobs side by side at most
     for config in RULES:
-        job.KEPT.clear()
+        KEPT.clear()
         job.evaluate(**experiment(study, "alone", config))
     alone = written(study / "alone")
     assert len(alone) == 5 * len(RULES)
@@ -119,8 +120,8 @@ def test_workers_write_the_bytes_of_each_experiment_alone_in_any_order_and_side_
 def test_rules_leave_the_kept_model_as_it_was(study: Path) -> None:
     for config in RULES:
         job.evaluate(**experiment(study, "here", config))
-        ((_, kept),) = job.KEPT.items()
-    assert list(job.KEPT.values()) == [kept]
+        ((_, kept),) = KEPT.items()
+    assert list(KEPT.values()) == [kept]
     own = tiny_model()
     state = kept.model.state_dict()
     assert state.keys() == own.state_dict().keys()
@@ -136,11 +137,11 @@ def test_a_model_that_was_written_again_is_loaded_again_in_the_place_of_the_last
     for _ in range(2):
         for config in [*RULES][:2]:
             job.evaluate(**experiment(study, "here", config))
-            loaded += job.KEPT.values()
+            loaded += KEPT.values()
         os.utime(study / "model" / "structure.json")
     one, again, two, last = loaded
     assert one is again and two is last and one is not two
-    assert len(job.KEPT) == 1
+    assert len(KEPT) == 1
 
 
 def test_a_copy_that_was_found_whole_is_loaded_once(study: Path) -> None:
@@ -149,7 +150,7 @@ def test_a_copy_that_was_found_whole_is_loaded_once(study: Path) -> None:
     loaded = []
     for config in [*RULES][:2]:
         job.evaluate(**experiment(study, "here", config))
-        loaded += job.KEPT.values()
+        loaded += KEPT.values()
     assert (study / "model" / DIGESTS).stat().st_mtime_ns > before
     assert loaded[0] is loaded[1]
 
