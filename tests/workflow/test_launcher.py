@@ -265,6 +265,22 @@ def test_run_in_another_folder_goes_its_own_way(checkout: Path, tmp_path: Path) 
     assert launcher.returncode == 0
 
 
+def test_a_folder_after_the_dashes_is_the_folder_of_the_report(checkout: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path.resolve() / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(checkout / "config.yaml", elsewhere)
+    code, output = run(checkout, "--", "--directory", str(elsewhere))
+    assert code == 0 and is_done(elsewhere), output
+    assert (elsewhere / "results/mini/report.html").is_file()
+    assert not (checkout / "results").exists()
+
+
+def test_a_part_of_a_study_has_no_report(checkout: Path) -> None:
+    code, output = run(checkout, "--", "--until", "write_number")
+    assert (code, "report" in output) == (0, False), output
+    assert [path.name for path in (checkout / "results/mini").glob("*.*")] == ["number.txt"]
+
+
 def test_interrupt_ends_everything(checkout: Path) -> None:
     launcher, _, worker = start_waiting(checkout)
     launcher.send_signal(signal.SIGINT)

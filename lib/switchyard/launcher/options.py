@@ -8,12 +8,13 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from switchyard.errors import InputError
 from switchyard.study import config
 
 DRY_RUN = {"-n", "--dry-run", "--dryrun"}
+PARTIAL = {"-U", "--until", "-O", "--omit-from", "--allowed-rules"}
+"""Options of snakemake with which it does not make the whole study."""
 PROFILES = {"--profile", "--workflow-profile"}
 CONFIG = {"--config", "-C", "--configfile", "--configfiles", *PROFILES}
 
@@ -32,24 +33,27 @@ def parse(root: Path, arguments: Sequence[str]) -> argparse.Namespace:
     add("--report-only", action="store_true", help="write the report again, run nothing")
     add("targets", nargs="*", help="rules or files to make (default: the whole study)")
     options = parser.parse_args(arguments[:cut])
-    options.root, options.extra = root, list(arguments[cut + 1 :])
+    folder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    folder.add_argument("-d", "--directory", type=Path)  # snakemake's own: the report goes there, too
+    known, extra = folder.parse_known_args(arguments[cut + 1 :])
+    options.directory = known.directory or options.directory
+    options.root, options.extra = root, extra
     options.study = options.study and options.study.resolve()
     options.directory = options.directory.resolve()
-    options.is_dry = bool(DRY_RUN & {*options.extra})
+    words = {word.split("=")[0] for word in extra}
+    options.is_dry, options.is_partial = bool(DRY_RUN & words), bool(PARTIAL & words)
     return options
 
 
 def results_of(options: argparse.Namespace) -> Path:
     """The study's folder; raises `InputError` for a configuration that cannot be read or names no folder."""
-    files = [options.root / "config.yaml", options.directory / "config.yaml", options.study]
-    files = [file for file in files if file == options.study or file.is_file()]
-    merged: dict[str, Any] = {}
-    for file in filter(None, files):
-        merged = config.merge(merged, config.read(file))
+    merged = config.read(options.root / "config.yaml")
+    if options.study:
+        merged = config.merge(merged, config.read(options.study))
     named = [word.removeprefix("study=") for word in options.extra if word.startswith("study=")]
     name = [merged.get("study"), *named][-1]
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w-]*", name):
-        where = options.study or files[0]
+        where = options.study or options.root / "config.yaml"
         raise InputError(f"{where}: study: {name!r} cannot name a folder; use letters, digits, - and _")
     return options.directory / "results" / name
 

@@ -52,7 +52,7 @@ def run_study(options: argparse.Namespace) -> int:
         if not options.report_only:
             start = time.time()
             code = run([*command_line.snakemake(options, *options.extra), "--", *options.targets])
-            if code or options.targets or options.is_dry:
+            if code or options.targets or options.is_dry or options.is_partial:
                 return code
             if spent := times.job_seconds(results / "job-logs", options.root / "rules", since=start):
                 print(f"switchyard: {times.in_words(spent, time.time() - start)}")
