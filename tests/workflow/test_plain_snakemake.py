@@ -52,7 +52,17 @@ def snakemake(
     )
 
 
-@pytest.mark.parametrize("use", USES, ids=lambda use: use.options)
+FAST = ("--cores all", "-n")
+"""Each use takes three seconds or more; the others are among the slow tests."""
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        pytest.param(use, id=use.options, marks=[] if use.options in FAST else pytest.mark.slow)
+        for use in USES
+    ],
+)
 def test_a_documented_use_works_on_a_finished_study(use: Use, smoke: Path, tmp_path: Path) -> None:
     options = use.options.format(folder=tmp_path).split()
     ran = snakemake(smoke, "--configfile", STUDY, *options)
@@ -63,6 +73,7 @@ def test_a_documented_use_works_on_a_finished_study(use: Use, smoke: Path, tmp_p
         assert ran.stdout == ""
 
 
+@pytest.mark.slow
 def test_it_runs_from_another_folder_in_one_with_a_blank_and_an_accent(smoke: Path, tmp_path: Path) -> None:
     folder = tmp_path / "naïve é folder"
     shipped = "results/pocket/prepare/models/pocket-olmoe"
@@ -72,6 +83,7 @@ def test_it_runs_from_another_folder_in_one_with_a_blank_and_an_accent(smoke: Pa
     assert (folder / shipped / "structure.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_moved_checkout_and_one_behind_a_link_have_nothing_to_do(smoke_copy: Path, tmp_path: Path) -> None:
     moved = smoke_copy.rename(tmp_path / "moved")
     (tmp_path / "link").symlink_to(moved)
@@ -94,6 +106,7 @@ def test_make_takes_a_study_file_with_a_blank_in_its_name() -> None:
     assert "--study 'studies/my study.yaml'" in ran.stdout
 
 
+@pytest.mark.slow
 def test_a_checkout_that_cannot_be_written_to_is_one_line_and_runs_elsewhere(tmp_path: Path) -> None:
     checkout = copy_checkout(tmp_path / "checkout")
     for folder in [checkout, *(path for path in checkout.rglob("*") if path.is_dir())]:
@@ -118,6 +131,7 @@ def test_a_checkout_that_cannot_be_written_to_is_one_line_and_runs_elsewhere(tmp
     assert (tmp_path / "elsewhere" / MADE).is_file()
 
 
+@pytest.mark.slow
 def test_a_checkout_may_have_an_accent_in_its_path(tmp_path: Path) -> None:
     checkout = copy_checkout(tmp_path / "é")
     ran = snakemake(checkout, "--configfile", STUDY, "--cores", "1", CHEAP)
