@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bench.attached import Size, wide
 from bench.paired import Line, ratios, seconds
 from switchyard.models import packed
-from switchyard.models.quantise import pack_model
+from switchyard.models.quantise import pack_model, return_large_blocks
 from switchyard.models.quantised_sizes import EXPANDED, KINDS, Quantise
 
 WEIGHTS = 2**22
@@ -28,6 +28,7 @@ WEIGHTS = 2**22
 def lines(device: str) -> Iterator[Line]:
     """One thread on a CPU, as an experiment has."""
     torch.set_num_threads(1)
+    return_large_blocks()  # as loading does
     size = wide(device)
     yield from _forwards(size, device)
     if device == "cpu":

@@ -28,6 +28,7 @@ rule collect_router_logits:
         f"{OUT}/calibrate/{{model}}/{{text}}_logits.parquet",
     log:
         f"{LOGS}/collect_router_logits/{{model}}_{{text}}.log",
+    # Measures the process that waits; a worker does the work.
     benchmark:
         f"{LOGS}/collect_router_logits/{{model}}_{{text}}.tsv"
     conda:

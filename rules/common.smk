@@ -29,7 +29,7 @@ os.environ.update(STUDY.environment())
 
 
 onstart:
-    workers.start()  # none runs before an experiment asks
+    workers.start()  # none runs before a job asks
 
 
 if workflow.remote_exec and "SWITCHYARD_REMOTE" not in os.environ:

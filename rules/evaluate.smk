@@ -108,6 +108,7 @@ rule assess_model:
         f"{EVALUATE}/assessment.json",
     log:
         f"{LOGS}/assess_model/{{model}}.log",
+    # Measures the process that waits; a worker does the work.
     benchmark:
         f"{LOGS}/assess_model/{{model}}.tsv"
     conda:

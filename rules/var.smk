@@ -136,6 +136,7 @@ rule sweep_var:
         f"{VAR}/sweep.parquet",
     log:
         f"{LOGS}/sweep_var/{{model}}.log",
+    # Measures the process that waits; a worker does the work.
     benchmark:
         f"{LOGS}/sweep_var/{{model}}.tsv"
     conda:

@@ -269,7 +269,8 @@ def test_a_folder_after_the_dashes_is_the_folder_of_the_report(checkout: Path, t
     elsewhere = tmp_path.resolve() / "elsewhere"
     elsewhere.mkdir()
     shutil.copy(checkout / "config.yaml", elsewhere)
-    code, output = run(checkout, "--", "--directory", str(elsewhere))
+    profile = ["--workflow-profile", "profiles/default"]  # from the folder of the caller
+    code, output = run(checkout, "--", *profile, "--directory", str(elsewhere))
     assert code == 0 and is_done(elsewhere), output
     assert (elsewhere / "results/mini/report.html").is_file()
     assert not (checkout / "results").exists()

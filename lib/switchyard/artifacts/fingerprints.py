@@ -26,7 +26,6 @@ NAMED_BY_STRING = {
     "collect_router_logits": ("switchyard.evaluation.router_logits_job",),
     "assess_model": ("switchyard.evaluation.assessment_job",),
     "evaluate_experiment": ("switchyard.evaluation.job",),
-    "evaluate_var": ("switchyard.var.evaluation_job",),
     "sweep_var": ("switchyard.var.sweep_job",),
     "generate_code": ("switchyard.evaluation.code_job",),
     "evaluate_points": ("switchyard.search.job",),

@@ -1,4 +1,4 @@
-"""Router logits of an untouched model, from files to a file, in whichever process."""
+"""Router logits of an untouched model, from files to a file, in a worker or in the job's own process."""
 
 from __future__ import annotations
 

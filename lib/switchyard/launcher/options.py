@@ -13,7 +13,7 @@ from switchyard.errors import InputError
 from switchyard.study import config
 
 DRY_RUN = {"-n", "--dry-run", "--dryrun"}
-PARTIAL = {"-U", "--until", "-O", "--omit-from", "--allowed-rules"}
+PARTIAL = {"-U", "--until", "-O", "--omit-from", "--allowed-rules", "--batch"}
 """Options of snakemake with which it does not make the whole study."""
 PROFILES = {"--profile", "--workflow-profile"}
 CONFIG = {"--config", "-C", "--configfile", "--configfiles", *PROFILES}
@@ -37,12 +37,24 @@ def parse(root: Path, arguments: Sequence[str]) -> argparse.Namespace:
     folder.add_argument("-d", "--directory", type=Path)  # snakemake's own: the report goes there, too
     known, extra = folder.parse_known_args(arguments[cut + 1 :])
     options.directory = known.directory or options.directory
-    options.root, options.extra = root, extra
+    options.root, options.extra = root, _absolute(extra)
     options.study = options.study and options.study.resolve()
     options.directory = options.directory.resolve()
     words = {word.split("=")[0] for word in extra}
     options.is_dry, options.is_partial = bool(DRY_RUN & words), bool(PARTIAL & words)
     return options
+
+
+def _absolute(extra: Sequence[str]) -> list[str]:
+    """The words with whole paths of profiles and study files: snakemake runs in the folder of the results."""
+    named = config_options(extra)
+
+    def whole(word: str) -> str:
+        option, equals, path = word.rpartition("=") if word.startswith("-") else ("", "", word)
+        is_path = word in named and path and Path(path).exists()
+        return f"{option}{equals}{Path(path).resolve()}" if is_path else word
+
+    return [whole(word) for word in extra]
 
 
 def results_of(options: argparse.Namespace) -> Path:

@@ -1,4 +1,4 @@
-"""Rows through their experts: grouped products, of packed experts with a few expanded at a time."""
+"""Grouped products of rows with their experts. A few packed experts are expanded at a time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def through_experts(
     """Each row [pairs, hidden_size] through its expert [pairs], which is sorted: [pairs, hidden_size].
 
     Rows whose expert is num_experts or more are left undefined. `one_by_one` multiplies each row by itself. The sums of
-    packed experts are those of the same experts expanded, bit for bit.
+    packed experts are those of the same experts expanded, on a CPU bit for bit.
     """
     multiply = partial(_project, experts, expert=expert, one_by_one=one_by_one)
     inner = multiply("gate_up_proj" if experts.has_gate else "up_proj", rows)
@@ -48,8 +48,9 @@ def few_rows(experts: nn.Module | UsedExperts, expert: Tensor) -> bool:
 def sum_with_fixed_shapes(
     experts: nn.Module | UsedExperts, hidden: Tensor, index: Tensor, weights: Tensor
 ) -> Tensor:
-    """Weighted sums [tokens, hidden_size] of the experts `index` [tokens, slots]; no shape depends on values.
+    """Weighted sums [tokens, hidden_size] of the experts `index` [tokens, slots].
 
+    For experts that are not packed, and under `torch.compile`, no shape depends on values.
     Empty slots, which hold num_experts, are sorted behind the last expert's rows. The grouped product leaves their rows
     as they are, so that they take memory and no product. Without empty slots the sums are those of transformers'
     `grouped_mm`, bit for bit.

@@ -22,6 +22,8 @@ class Loaded(NamedTuple):
     tokenizer: Any
     kept: dict[tuple, Any]
     """What jobs made of the model and the next ones may use; it goes with the model."""
+    gpu_mem_gb: int
+    """What was leased of a card for it."""
 
 
 KEPT: dict[tuple, Loaded] = {}
@@ -31,16 +33,17 @@ KEPT: dict[tuple, Loaded] = {}
 def load_kept(folder: Path, dtype: str, gpu_mem_gb: int) -> Loaded:
     """A model, kept for this process's next job: a rule leaves it as it was, bit for bit.
 
-    Arguments and errors as of `models.load.load_model`. A folder whose files were written anew is loaded anew.
+    Arguments and errors as of `models.load.load_model`. It is loaded anew if the files of the folder are new or more of
+    a card is needed.
     """
-    wanted = (folder, dtype, gpu_mem_gb, _written(folder))
-    if wanted not in KEPT:
+    wanted = (folder, dtype, _written(folder))
+    if wanted not in KEPT or KEPT[wanted].gpu_mem_gb < gpu_mem_gb:
         KEPT.clear()  # first, since there may be room for one only
         torch.cuda.empty_cache()
         digest = folder_digest(folder)
         log.info("loading %s", folder)
         model = load_model(folder, dtype=dtype, gpu_mem_gb=gpu_mem_gb)
-        KEPT[wanted] = Loaded(digest, model, load_tokenizer(folder), {})
+        KEPT[wanted] = Loaded(digest, model, load_tokenizer(folder), {}, gpu_mem_gb)
     return KEPT[wanted]
 
 

@@ -33,9 +33,8 @@ class PackedWeights(nn.Module):
         super().__init__()
         self.kind, self.shape, self.dtype = kind, torch.Size([len(codes), *shape]), dtype
         self.register_buffer("codes", codes)  # uint8 [number, bytes]
-        self.register_buffer(
-            "scales", scales
-        )  # [number, blocks], in the weights' dtype, which holds a block's largest
+        # [number, blocks] in the weights' dtype, which holds the largest magnitude of a block exactly
+        self.register_buffer("scales", scales)
         self.levels = _levels(kind)  # no buffer: transformers empties those that no checkpoint holds
         self.device: torch.device | None = None
         """Where `expand` puts weights, if not where the codes are."""
@@ -44,18 +43,26 @@ class PackedWeights(nn.Module):
     def pack(cls, matrices: Tensor | Iterable[Tensor], kind: str, number: int | None = None) -> PackedWeights:
         """Quantise `number` matrices [rows, columns], each for itself; a last block that is not full is allowed.
 
-        Of an iterator one matrix is held at a time; `number` may be left out where `matrices` has a length.
+        Only one matrix of an iterator is held at a time. `number` may be left out where `matrices` has a length.
+
+        Raises:
+            ValueError: the matrices differ in shape.
         """
-        number = len(matrices) if number is None else number
+        number, shape = len(matrices) if number is None else number, None
         for place, matrix in enumerate(matrices):
+            if shape not in (None, matrix.shape):
+                raise ValueError(f"matrix {place} is {list(matrix.shape)}, the first one {list(shape)}")
             flat = matrix.detach().flatten()
             flat = nn.functional.pad(flat, (0, -len(flat) % BLOCK[kind]))
             own_codes, own_scales = quantise(flat, kind)
-            if place == 0:
-                codes = own_codes.new_empty(number, len(own_codes))
-                scales = matrix.new_empty(number, len(own_scales))
+            if shape is None:
+                codes, scales = (
+                    own_codes.new_empty(number, len(own_codes)),
+                    matrix.new_empty(number, len(own_scales)),
+                )
+                shape = matrix.shape
             codes[place], scales[place] = own_codes, own_scales
-        return cls(codes, scales, kind=kind, shape=matrix.shape, dtype=matrix.dtype)
+        return cls(codes, scales, kind=kind, shape=shape, dtype=scales.dtype)
 
     def expand(self, chosen: Tensor | None = None) -> Tensor:
         """The weights of the matrices with the numbers `chosen` [n], or of all: [n, rows, columns]."""
@@ -117,10 +124,8 @@ def _nf4(flat: Tensor) -> tuple[Tensor, Tensor]:
     scales = torch.maximum(shares.amax(1), -shares.amin(1))
     shares /= scales.clamp(min=torch.finfo(torch.float32).tiny).unsqueeze(1)
     levels = _levels("nf4")
-    codes, is_above = (
-        shares.new_zeros(shares.shape, dtype=torch.uint8),
-        shares.new_empty(shares.shape, dtype=torch.bool),
-    )
+    codes = shares.new_zeros(shares.shape, dtype=torch.uint8)
+    is_above = shares.new_empty(shares.shape, dtype=torch.bool)
     for between in ((levels[1:] + levels[:-1]) / 2).tolist():
         codes += torch.gt(shares, between, out=is_above)
     codes = codes.flatten()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from switchyard.artifacts.fingerprints import NAMED_BY_STRING
 from switchyard.planning.jobs import ROOT, Job, longest
 from switchyard.planning.machine import Machine
 from switchyard.planning.workload import Tokens, Workload
@@ -96,7 +97,7 @@ def _estimate(job: Job, work: Workload, stage: str, measured: float | None, rate
 
 def _row(stage: str, mine: Sequence[Estimate], machine: Machine) -> Row:
     loading = [one for one in mine if one.job.runs_model]
-    shared = [one.model for one in loading if "config" in one.job.wildcards]
+    shared = [one.model for one in loading if one.job.rule in NAMED_BY_STRING]  # in workers
     return Row(
         stage=stage,
         jobs=len(mine),

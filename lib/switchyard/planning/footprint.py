@@ -78,7 +78,10 @@ def experts_gb(structure: Mapping[str, Any], dtype: str) -> float:
 
 
 def expanded_gb(structure: Mapping[str, Any], dtype: str, device: str) -> float:
-    """The most that packed weights are expanded to at once on `device`, cpu or cuda, all experts used, GB; else 0."""
+    """The most that packed weights are expanded to at once on `device` (cpu, cuda), GB, if all experts are used.
+
+    0 for a model that is not packed.
+    """
     packed, number = Quantise.of(structure.get("quantise")), BYTES[dtype]
     width, inner = structure["hidden_size"], structure["intermediate_size"]
     expert = 2 * number * width * inner
@@ -104,8 +107,16 @@ def gpu_mem_gb(
         return math.ceil(CONTEXT_GB + UNKNOWN_PARAMETERS * BYTES[dtype] / GB * 1.25)
     needed = weights_gb(structure, dtype) - hosted_gb(structure, dtype)
     batch = activations_gb(structure, dtype, batch_tokens, slots=slots, device="cuda")
+    if Quantise.of(structure.get("quantise")).experts != "none":
+        batch = max(batch, _layer_as_read_gb(structure, dtype))
     layer = weights_gb(structure, dtype) / structure["num_layers"] if cards > 1 else 0.0
     return math.ceil(needed + cards * (CONTEXT_GB + batch + layer))
+
+
+def _layer_as_read_gb(structure: Mapping[str, Any], dtype: str) -> float:
+    """Gate and up of a layer's experts, GB, which are on the card as they were read while they are packed."""
+    width, inner = structure["hidden_size"], structure["intermediate_size"]
+    return 2 * structure["num_experts"] * width * inner * BYTES[dtype] / GB
 
 
 def mem_mb(

@@ -48,7 +48,7 @@ class TraceWriter:
     one token of a sequence each. A thread orders and writes a forward while the model runs the next one. Padding is
     dropped. The metadata stamp holds `num_experts` and `num_layers` beside `stamp`.
     `has_paths` is for rules whose selections say a path. `scores` says what the logits of a family are that is not
-    softmax, then top-k; it stands in the metadata, too. `rows` counts the rows written so far.
+    softmax, then top-k; it stands in the metadata, too. `rows` counts the rows observed so far.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class TraceWriter:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self._thread.shutdown()
         try:
+            self._thread.shutdown()
             if failure[0] is None:
                 self._wait()
                 self._write()

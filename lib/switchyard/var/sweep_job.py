@@ -1,4 +1,4 @@
-"""VAR's sweep from files to a file, in whichever process."""
+"""VAR's sweep from files to a file, in a worker or in the job's own process."""
 
 from __future__ import annotations
 

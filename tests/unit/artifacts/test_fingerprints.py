@@ -160,10 +160,15 @@ def test_what_is_printed_is_not_followed_and_placement_is(root: Path) -> None:
     assert "switchyard.shared" in reachable("switchyard.job", root=root)
 
 
-def test_a_function_that_a_worker_is_asked_for_is_followed(tmp_path: Path) -> None:
-    assert "switchyard.evaluation.job" in fingerprints.reachable(
-        ROOT / "workflow_scripts" / "evaluate_experiment.py"
-    )
+def test_a_function_that_a_worker_is_asked_for_is_followed() -> None:
+    asked = set()
+    for script in (ROOT / "workflow_scripts").glob("*.py"):
+        text = script.read_text()
+        modules = {*re.findall(r'"(switchyard\.[\w.]+):\w+"', text)}
+        assert bool(modules) == ("call_for(" in text), script
+        assert modules <= {*fingerprints.reachable(script)}, script
+        asked |= {script.stem} if modules else set()
+    assert asked == {*fingerprints.NAMED_BY_STRING}
 
 
 def test_every_script_can_be_followed() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from switchyard.artifacts.digests import DIGESTS, write_digests
 from switchyard.artifacts.files import write_json, write_table
 from switchyard.errors import InputError
 from switchyard.evaluation import job
+from switchyard.evaluation.assessment_job import assessment
+from switchyard.evaluation.router_logits_job import router_logits
 from switchyard.models.blocks import describe
-from switchyard.models.kept import KEPT
+from switchyard.models.kept import KEPT, load_kept
 from switchyard.runtime import workers
 from switchyard.study.experiment import Experiment, Run
 
@@ -130,6 +133,34 @@ def test_rules_leave_the_kept_model_as_it_was(study: Path) -> None:
     with torch.inference_mode():
         assert torch.equal(kept.model(ids).logits, own(ids).logits)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in kept.model.modules())
+
+
+def untouched(study: Path, place: str, between: Callable[[], None]) -> None:
+    """Router logits and an assessment of the model in the folder `place` of the study."""
+    (study / place).mkdir()
+    own = {"name": "own", "model": str(study / "model"), "dtype": "float32", "batch_tokens": 64, "threads": 1}
+    own |= {"gpu_mem_gb": 0, "code": "abc"}
+    text = str(study / "texts.parquet")
+    between()
+    router_logits(text=text, output=str(study / place / "logits.parquet"), tokens=60, max_length=48, **own)
+    between()
+    sizes = {"datasets": {"own": text}, "max_length": {"own": 48}, "samples": 2}
+    assessment(**sizes, output=str(study / place / "assessment.json"), **own)
+
+
+def test_what_is_measured_of_the_untouched_model_does_not_depend_on_earlier_jobs(study: Path) -> None:
+    untouched(study, "alone", KEPT.clear)
+    for config in RULES:
+        job.evaluate(**experiment(study, "here", config))
+    kept = [*KEPT.values()]
+    untouched(study, "after", lambda: None)
+    assert [*KEPT.values()] == kept
+    assert written(study / "after") == written(study / "alone") and len(written(study / "alone")) == 2
+
+
+def test_a_model_is_kept_where_less_of_a_card_is_asked_for(study: Path) -> None:
+    first, less, more = (load_kept(study / "model", "float32", size) for size in (2, 1, 3))
+    assert first is less and first is not more and [*KEPT.values()] == [more]
 
 
 def test_a_model_that_was_written_again_is_loaded_again_in_the_place_of_the_last(study: Path) -> None:
