@@ -28,7 +28,8 @@ def through_experts(
     Rows whose expert is num_experts or more are left undefined. `one_by_one` multiplies each row by itself. The sums of
     packed experts are those of the same experts expanded, on a CPU bit for bit.
     """
-    multiply = partial(_project, experts, expert=expert, one_by_one=one_by_one)
+    whole = _product(expert, experts.num_experts, one_by_one)  # for both projections
+    multiply = partial(_project, experts, expert=expert, whole=whole, one_by_one=one_by_one)
     inner = multiply("gate_up_proj" if experts.has_gate else "up_proj", rows)
     inner = experts._apply_gate(inner) if experts.has_gate else experts.act_fn(inner)
     outputs = multiply("down_proj", inner)
@@ -65,23 +66,34 @@ def sum_with_fixed_shapes(
 
 
 def _project(
-    experts: nn.Module | UsedExperts, name: str, rows: Tensor, *, expert: Tensor, one_by_one: bool
+    experts: nn.Module | UsedExperts,
+    name: str,
+    rows: Tensor,
+    *,
+    expert: Tensor,
+    whole: Product,
+    one_by_one: bool,
 ) -> Tensor:
-    """Rows [pairs, in] times the matrix `name` of each one's expert: [pairs, out]."""
+    """Rows [pairs, in] times the matrix `name` of each one's expert: [pairs, out].
+
+    `whole` multiplies by all experts at once.
+    """
     parts = experts.parts(name) if isinstance(experts, UsedExperts) else [getattr(experts, name)]
     result, first, begin = None, 0, 0
     for weight in parts:
         last = first + len(weight)
-        is_whole = last == experts.num_experts  # the rows of no expert are with the last part
-        end = len(rows) if is_whole else int(torch.searchsorted(expert, last))
-        multiply = _product(expert[begin:end] - first if first else expert[:end], len(weight), one_by_one)
-        found = multiply(rows[begin:end], weight.mT if experts.is_transposed else weight)
-        if first == 0:
-            result = found if is_whole else found.new_empty(len(rows), found.shape[-1])
-        if not is_whole or first:
+        is_last = last == experts.num_experts  # the rows of no expert are with the last part
+        matrices = weight.mT if experts.is_transposed else weight
+        if first == 0 and is_last:
+            result = whole(rows, matrices)
+        else:
+            end = len(rows) if is_last else int(torch.searchsorted(expert, last))
+            found = _product(expert[begin:end] - first, len(weight), one_by_one)(rows[begin:end], matrices)
+            result = found.new_empty(len(rows), found.shape[-1]) if result is None else result
             result[begin:end] = found
-        first, begin = last, end
-        del weight  # before the next part is expanded
+            begin = end
+        first = last
+        del weight, matrices  # before the next part is expanded
     if not experts.has_bias:
         return result
     return result + getattr(experts, f"{name}_bias")[expert.clamp(max=experts.num_experts - 1)]

@@ -56,11 +56,8 @@ class PackedWeights(nn.Module):
             flat = nn.functional.pad(flat, (0, -len(flat) % BLOCK[kind]))
             own_codes, own_scales = quantise(flat, kind)
             if shape is None:
-                codes, scales = (
-                    own_codes.new_empty(number, len(own_codes)),
-                    matrix.new_empty(number, len(own_scales)),
-                )
-                shape = matrix.shape
+                codes = own_codes.new_empty(number, len(own_codes))
+                scales, shape = matrix.new_empty(number, len(own_scales)), matrix.shape
             codes[place], scales[place] = own_codes, own_scales
         return cls(codes, scales, kind=kind, shape=shape, dtype=scales.dtype)
 
